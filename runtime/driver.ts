@@ -24,7 +24,7 @@ export interface DriverContext {
 }
 
 /** Does the operation and resolves with changes to the row's data (or nothing). Idempotent. */
-export type DriverMethod = (context: DriverContext) => Promise<JsonObject | undefined | void>
+export type DriverMethod = (context: DriverContext) => Promise<JsonObject | void>
 
 export interface DriverSetup {
   readonly cluster: string
