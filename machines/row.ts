@@ -105,6 +105,8 @@ export interface ServiceRow {
   readonly state: 'starting' | 'up' | 'down'
   /** The last incarnation whose claims are all put right. cleanup_done = it equals `incarnation` (rule R6). */
   readonly cleaned_incarnation: number
+  /** The node's driver can fence or undo, so a cleanup of its claims is itself a claimed step. */
+  readonly cleans_at_backend: boolean
   readonly disabled: boolean
   readonly disabled_reason: string | null
 }

@@ -1,0 +1,296 @@
+// What an event makes of rows: one pure decision over the row it is for and the rows that take part, to be
+// swapped in one transaction. The guards are the in-memory half of the compare, the expectations listed
+// here are the durable half; they meet in this file. Nothing is read, written or run here.
+
+import { isCreate, type ResourceType } from './definition.ts'
+import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
+import { type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
+import { type Command, pathOf, type Step } from './step.ts'
+import { startsOf } from './table.ts'
+
+/** What is decided, to be made durable as a whole or not at all. */
+export interface Accepted {
+  readonly accepted: true
+  /** The next row of the resource the event was for. */
+  readonly row: ResourceRow
+  /** All rows that change, each with `version` + 1; `row` is the first. */
+  readonly changes: readonly ResourceRow[]
+  /** Rows that were read for a guard and do not change: they bind as well (no write skew). */
+  readonly read: readonly ResourceRow[]
+  /** What the runtime runs once the changes are durable. */
+  readonly commands: readonly {
+    readonly type: string
+    readonly before: ResourceRow
+    readonly row: ResourceRow
+  }[]
+}
+
+/** Nothing changes. */
+export interface Refused {
+  readonly accepted: false
+  /** The resource that refused: the one asked, or one that would take part. */
+  readonly resource: Ref
+  /** The statuses from which it would have been accepted. */
+  readonly expected: readonly string[]
+  /** The status found; `absent` where there is no such row. */
+  readonly found: string
+  /** The guard that said no, where the status was right. */
+  readonly guard: string | null
+}
+
+export type Decision = Accepted | Refused
+
+export type Types = ReadonlyMap<string, ResourceType>
+
+/** Rows by `kind/id`. A key that was asked for and is absent maps to undefined. */
+export type Rows = ReadonlyMap<string, ResourceRow | undefined>
+
+const keyOf = (ref: Ref): string => `${ref.kind}/${ref.id}`
+
+/**
+ * The rows besides its own that a decision needs. A held row's holder brings rows of its own, so ask again
+ * with what was loaded until nothing new is named.
+ */
+export function relatedRefs(types: Types, row: ResourceRow, event: ResourceEvent, loaded: Rows): Ref[] {
+  const refs = new Map<string, Ref>()
+  const add = (ref: Ref | null) => {
+    if (ref !== null) refs.set(keyOf(ref), ref)
+  }
+  const addTaking = (of: ResourceRow) => {
+    add(parentRef(types, of.kind, of.data))
+    if (of.operation !== null)
+      for (const ref of holdRefs(types, of.kind, of.operation.name, of.operation.input)) add(ref)
+  }
+  for (const ref of askedRefs(types, row, event)) add(ref)
+  if (row.version > 0 && event.type !== 'progress' && event.type !== 'claim') addTaking(row)
+  // A force operation takes the row away from whoever holds it.
+  if (row.held_by !== null && types.get(row.kind)!.table.operations[event.type] !== undefined) {
+    add(refOf(row.held_by))
+    const holder = loaded.get(keyOf(row.held_by))
+    if (holder !== undefined) addTaking(holder)
+  }
+  refs.delete(keyOf(row))
+  return [...refs.values()]
+}
+
+/** The rows that take part in the operation asked for, if the event asks for one: its guards see them. */
+export function askedRefs(types: Types, row: ResourceRow, event: ResourceEvent): Ref[] {
+  const operation = types.get(row.kind)!.table.operations[event.type]
+  if (operation === undefined) return []
+  const { input } = event as { input: ResourceRow['data'] }
+  const parent = parentRef(types, row.kind, isCreate(operation) ? input : row.data)
+  return [...(parent === null ? [] : [parent]), ...holdRefs(types, row.kind, event.type, input)]
+}
+
+/** The rows a running operation holds, as its input names them. */
+export function holdRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
+  const holds = types.get(kind)!.table.operations[name]?.holds ?? {}
+  return Object.entries(holds).map(([held, { id }]) => ({ kind: held, id: String(input[id]) }))
+}
+
+/** The resource that this one belongs to, as its data names it. */
+export function parentRef(types: Types, kind: string, data: ResourceRow['data']): Ref | null {
+  const parent = types.get(kind)!.table.parent
+  return parent === undefined ? null : { kind: parent.kind, id: String(data[parent.id]) }
+}
+
+/**
+ * Decides an event. `row` is the resource's row, or a fresh `emptyRow` for an operation from `new`;
+ * `related` holds what `relatedRefs` asked for. Pure and total, but for a user's guard or change that
+ * throws: that error comes through.
+ */
+export function decide(types: Types, row: ResourceRow, related: Rows, event: ResourceEvent): Decision {
+  return new Deciding(types, related).decide(row, event)
+}
+
+class Deciding {
+  readonly #types: Types
+  readonly #related: Rows
+  /** Rows after the steps so far, in the order of their first change. */
+  readonly #next = new Map<string, { before: ResourceRow; row: ResourceRow }>()
+  readonly #commands: { type: string; before: ResourceRow; row: ResourceRow }[] = []
+  #refused: Refused | null = null
+
+  constructor(types: Types, related: Rows) {
+    this.#types = types
+    this.#related = related
+  }
+
+  decide(row: ResourceRow, event: ResourceEvent): Decision {
+    const operation = this.#types.get(row.kind)!.table.operations[event.type]
+    const missing = operation === undefined ? null : this.#missing(row, event)
+    if (missing !== null) return missing
+    this.#step(row, operation === undefined ? event : { ...event, related: this.#relatedByKind(row, event) })
+    if (this.#refused !== null) return this.#refused
+    const changes = [...this.#next.values()].map((change) => change.row)
+    const read: ResourceRow[] = []
+    // Only an accept's guards look at related rows; elsewhere an unchanged one need not bind.
+    if (operation !== undefined)
+      for (const [key, related] of this.#related)
+        if (related !== undefined && !this.#next.has(key)) read.push(related)
+    return { accepted: true, row: changes[0]!, changes, read, commands: this.#commands }
+  }
+
+  /** A parent or a row to hold that is not there, or belongs to another cluster. */
+  #missing(row: ResourceRow, event: ResourceEvent): Refused | null {
+    for (const ref of askedRefs(this.#types, row, event)) {
+      const found = this.#related.get(keyOf(ref))
+      if (found === undefined)
+        return { accepted: false, resource: ref, expected: [], found: 'absent', guard: null }
+      if (found.cluster !== row.cluster)
+        return {
+          accepted: false,
+          resource: ref,
+          expected: [`cluster ${row.cluster}`],
+          found: `cluster ${found.cluster}`,
+          guard: null,
+        }
+    }
+    return null
+  }
+
+  #relatedByKind(row: ResourceRow, event: ResourceEvent): { [kind: string]: ResourceRow } {
+    const byKind: { [kind: string]: ResourceRow } = {}
+    for (const ref of askedRefs(this.#types, row, event)) byKind[ref.kind] = this.#related.get(keyOf(ref))!
+    return byKind
+  }
+
+  /** Steps one row's chart; false (and refused) where it does not accept the event. */
+  #step(before: ResourceRow, event: ResourceEvent): boolean {
+    const type = this.#types.get(before.kind)!
+    const step = type.stepper.step(type.stepper.at(statePathOf(before), before), event)
+    if (step === null) {
+      this.#refused ??= refusal(type, before, event)
+      return false
+    }
+    const row = {
+      ...(step.snapshot.context as ResourceRow),
+      version: before.version + 1,
+      updated_at: (event as { at: number }).at,
+    }
+    assertAgrees(step, row)
+    const key = keyOf(before)
+    const earlier = this.#next.get(key)
+    // A row stepped twice in one decision is still one swap.
+    this.#next.set(key, {
+      before: earlier?.before ?? before,
+      row: earlier ? { ...row, version: earlier.row.version } : row,
+    })
+    for (const command of step.commands) if (!this.#askOthers(command, before, row, event)) return false
+    return true
+  }
+
+  /** Commands that concern other rows are carried out here, in the same decision; the rest is the runtime's. */
+  #askOthers(command: Command, before: ResourceRow, row: ResourceRow, event: ResourceEvent): boolean {
+    const { at } = event as { at: number }
+    const { operation } = row
+    switch (command.type) {
+      case 'holdRelated': {
+        const holds = this.#types.get(row.kind)!.table.operations[operation!.name]!.holds ?? {}
+        const holder = { ...refOf(row), fence: row.fence }
+        return Object.entries(holds).every(([kind, { as, id }]) => {
+          const hold = { type: 'hold', as, holder, at } as ResourceEvent
+          return this.#tell({ kind, id: String(operation!.input[id]) }, hold)
+        })
+      }
+      case 'renewRelated':
+        return this.#tellHeld(row, { type: 'renew', holder: { ...refOf(row), fence: row.fence }, at })
+      case 'releaseRelated': {
+        const ending = command.params.ending as Ending
+        const error = ending === 'done' ? null : endingError(row, before, ending, at)
+        const release = { type: `release.${ending}`, holder: refOf(row), error, at } as ResourceEvent
+        return this.#tellHeld(before, release)
+      }
+      case 'dropHolder':
+        return this.#dropHolder(before, at)
+      case 'addChild':
+        return this.#tell(parentRef(this.#types, row.kind, row.data)!, {
+          type: 'child.added',
+          kind: row.kind,
+          at,
+        })
+      case 'removeChild':
+        return this.#tell(parentRef(this.#types, before.kind, before.data)!, {
+          type: 'child.removed',
+          kind: row.kind,
+          at,
+        })
+      default:
+        this.#commands.push({ type: command.type, before, row })
+        return true
+    }
+  }
+
+  #tell(ref: Ref, event: ResourceEvent): boolean {
+    const row = this.#next.get(keyOf(ref))?.row ?? this.#related.get(keyOf(ref))
+    // A parent or held row can't vanish while it is counted on: it has a child or a holder.
+    if (row === undefined)
+      throw new Error(`broken invariant: ${event.type} needs ${keyOf(ref)}, which is absent`)
+    return this.#step(row, event)
+  }
+
+  #tellHeld(row: ResourceRow, event: ResourceEvent): boolean {
+    if (row.operation === null) return true
+    return holdRefs(this.#types, row.kind, row.operation.name, row.operation.input).every((ref) => {
+      const held = this.#next.get(keyOf(ref))?.row ?? this.#related.get(keyOf(ref))
+      // A force operation took the row away: this operation holds it no longer.
+      if (held?.held_by?.kind !== row.kind || held.held_by.id !== row.id) return true
+      return this.#tell(ref, event)
+    })
+  }
+
+  /** A force operation took `row` from the operation that held it: that operation fails, in one piece with this. */
+  #dropHolder(row: ResourceRow, at: number): boolean {
+    const holder = this.#related.get(keyOf(row.held_by!))
+    if (holder?.operation == null) return true
+    return this.#tell(refOf(holder), { type: 'drop', by: refOf(row), at })
+  }
+}
+
+function endingError(row: ResourceRow, before: ResourceRow, ending: Ending, at: number): RowError {
+  const name = before.operation?.name ?? 'an operation'
+  const why = row.error === null ? ending : row.error.message
+  return {
+    code: ending === 'cleanup' ? 'interrupted' : ending,
+    message: `${name} of ${row.kind} ${row.id}: ${why}`,
+    at,
+  }
+}
+
+/** The status in the row and the state of the chart are one fact; a difference is a broken invariant. */
+function assertAgrees(step: Step, row: ResourceRow): void {
+  const path = pathOf(step.snapshot.value)
+  const said = statePathOf(row)
+  if (path !== said)
+    throw new Error(`broken invariant: ${row.kind} ${row.id} is in ${path}, its row says ${said}`)
+}
+
+function refusal(type: ResourceType, row: ResourceRow, event: ResourceEvent): Refused {
+  const operation = type.table.operations[event.type]
+  const found = row.version === 0 ? 'absent' : row.status
+  const resource = refOf(row)
+  if (operation === undefined) {
+    const expected =
+      event.type === 'hold'
+        ? [...heldFrom(type, (event as { as: string }).as)]
+        : [`a state that takes ${event.type}`]
+    return {
+      accepted: false,
+      resource,
+      expected,
+      found: event.type === 'hold' ? found : statePathOf(row),
+      guard: null,
+    }
+  }
+  const expected = startsOf(type.table, operation)
+  if (!expected.includes(row.status)) return { accepted: false, resource, expected, found, guard: null }
+  const { input, related } = event as { input: ResourceRow['data']; related: { [kind: string]: ResourceRow } }
+  const guard =
+    (operation.guards ?? []).find((name) => !type.table.guards![name]!({ row, input, related })) ?? null
+  return { accepted: false, resource, expected, found, guard }
+}
+
+function heldFrom(type: ResourceType, as: string): readonly string[] {
+  const from = type.table.held?.[as]?.from ?? []
+  return typeof from === 'string' ? [from] : from
+}

@@ -1,0 +1,226 @@
+// The table a resource type is declared by: its statuses, its operations, what another resource's
+// operation may do to it. Checked here, once, so that a mistake is an error at definition time that
+// names the operation. No chart is built here; see resource.ts.
+
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { DefinitionError, nearest } from './error.ts'
+import type { JsonObject, ResourceRow } from './row.ts'
+
+/** What a guard sees: the row, the input, and the rows that take part, by kind. */
+export interface GuardArguments {
+  readonly row: ResourceRow
+  readonly input: JsonObject
+  readonly related: { readonly [kind: string]: ResourceRow }
+}
+
+/** Pure and total: reads only its arguments, never throws. */
+export type Guard = (args: GuardArguments) => boolean
+
+export interface OperationShape {
+  /** `'new'` makes the resource; `'any'` (with `force`) is every status but gone. */
+  readonly from: string | readonly string[]
+  /** The transitional status. Absent: an instant operation, done by `change` in the accept itself. */
+  readonly via?: string
+  /** A rest status, `'previous'`, `'gone'`; a list lets `input.status` choose (instant operations only). */
+  readonly to: string | readonly string[]
+  /** Where it ends when the driver fails: a rest status or `'previous'`. */
+  readonly failed?: string
+  /**
+   * Where it ends when its worker goes down: `'restore'` (back to previous_status), a rest status, `'gone'`
+   * (a create whose half-made object is removed), or `'requeue'` (the whole operation again, by any node:
+   * says that the driver's method is idempotent even half-way).
+   */
+  readonly cleanup?: string
+  readonly input?: StandardSchemaV1
+  readonly guards?: readonly string[]
+  /** May interrupt a running operation: raises the fence and aborts the driver (rule R13). */
+  readonly force?: true
+  /** Other rows that take part: by kind, the status they are held in and the input field with their id. */
+  readonly holds?: { readonly [kind: string]: { readonly as: string; readonly id: string } }
+  /** Instant operations: the data after it. Pure. */
+  readonly change?: (row: ResourceRow, input: never) => JsonObject
+  /** One sentence for the picture. */
+  readonly description?: string
+}
+
+/** A status in which another resource's operation holds this one. */
+export interface HeldShape {
+  readonly from: string | readonly string[]
+  readonly to: string
+  readonly failed: string
+  /** `'restore'` or a rest status. */
+  readonly cleanup: string
+}
+
+export interface TableShape {
+  readonly kind: string
+  /** Raised when rows of an earlier version need a migration. */
+  readonly version?: number
+  /** Checks and completes the data of a create. */
+  readonly data: StandardSchemaV1
+  /** The rest statuses. The transitional ones follow from the operations. */
+  readonly statuses: readonly string[]
+  readonly operations: { readonly [name: string]: OperationShape }
+  /** Statuses in which another resource's operation holds this one, for example `backing-up`. */
+  readonly held?: { readonly [status: string]: HeldShape }
+  readonly guards?: { readonly [name: string]: Guard }
+  /** The resource this one belongs to: routed to its cluster, counted among its children. */
+  readonly parent?: { readonly kind: string; readonly id: string }
+}
+
+const NAME = /^[a-z][a-z0-9_-]{0,62}$/
+const OPERATION_NAME = /^[a-z][a-z0-9_]{0,62}$/
+/** Names that are events of every chart, or members of a kind's door. */
+const RESERVED_OPERATIONS = [
+  ...['claim', 'cancel', 'cleanup', 'progress', 'hold', 'release', 'renew', 'drop', 'child'],
+  ...['get', 'list', 'watch', 'then', 'constructor', 'name', 'length', 'apply', 'call', 'bind'],
+]
+const RESERVED_KINDS = ['service', 'beat', 'cluster', 'request', 'then', 'constructor']
+const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue']
+
+export function asList(value: string | readonly string[]): readonly string[] {
+  return typeof value === 'string' ? [value] : value
+}
+
+/** The statuses a table derives: transitional ones by their operations, held ones, and all together. */
+export interface Statuses {
+  readonly rest: readonly string[]
+  readonly transitional: readonly string[]
+  readonly held: readonly string[]
+  readonly all: readonly string[]
+}
+
+export function statusesOf(table: TableShape): Statuses {
+  const transitional = [
+    ...new Set(Object.values(table.operations).flatMap((o) => (o.via === undefined ? [] : [o.via]))),
+  ]
+  const held = Object.keys(table.held ?? {})
+  return {
+    rest: table.statuses,
+    transitional,
+    held,
+    all: ['new', ...transitional, ...held, ...table.statuses, 'gone'],
+  }
+}
+
+/** The statuses an operation starts from, `'any'` written out. */
+export function startsOf(table: TableShape, operation: OperationShape): readonly string[] {
+  if (operation.from !== 'any') return asList(operation.from)
+  const { rest, transitional, held } = statusesOf(table)
+  return [...rest, ...transitional, ...held]
+}
+
+/** Throws a DefinitionError that names the operation and the offending value. */
+export function checkTable(table: TableShape): void {
+  const { kind } = table
+  const fault = (message: string): never => {
+    throw new DefinitionError(`resource '${kind}': ${message}`)
+  }
+  if (typeof kind !== 'string' || !NAME.test(kind))
+    fault(`the kind must match ${NAME} (lower-case letters, digits, '_' and '-')`)
+  if (RESERVED_KINDS.includes(kind)) fault(`the kind '${kind}' is reserved; choose another name`)
+  const { rest, transitional, held, all } = statusesOf(table)
+  for (const status of all.slice(1, -1)) {
+    if (!NAME.test(status)) fault(`status '${status}' must match ${NAME}`)
+    if (RESERVED_STATUSES.includes(status)) fault(`status '${status}' is reserved; choose another name`)
+  }
+  for (const status of [...transitional, ...held])
+    if (rest.includes(status)) fault(`status '${status}' is both a rest status and a transitional one`)
+  for (const status of held)
+    if (transitional.includes(status))
+      fault(`status '${status}' is both 'held' and the 'via' of an operation`)
+  if (new Set(rest).size !== rest.length) fault('a rest status is listed twice')
+
+  const known = (where: string, status: string, among: readonly string[]) => {
+    if (!among.includes(status)) fault(`${where}: unknown status '${status}'${nearest(status, among)}`)
+  }
+  const names = Object.keys(table.operations)
+  if (!names.some((name) => table.operations[name]!.from === 'new'))
+    fault("no operation starts from 'new', so nothing could ever be made")
+  for (const name of names) checkOperation(table, name, fault, known)
+  for (const [status, hold] of Object.entries(table.held ?? {})) {
+    const where = `held status '${status}'`
+    for (const from of asList(hold.from)) known(where, from, rest)
+    for (const end of [hold.to, hold.failed]) known(where, end, [...rest, 'previous'])
+    known(where, hold.cleanup, [...rest, 'restore'])
+  }
+  checkReachable(table, fault)
+}
+
+type Fault = (message: string) => never
+type Known = (where: string, status: string, among: readonly string[]) => void
+
+function checkOperation(table: TableShape, name: string, fault: Fault, known: Known): void {
+  const operation = table.operations[name]!
+  const { rest, transitional, held } = statusesOf(table)
+  const where = `operation '${name}'`
+  if (!OPERATION_NAME.test(name)) fault(`${where}: the name must match ${OPERATION_NAME}`)
+  if (RESERVED_OPERATIONS.includes(name)) fault(`${where}: the name is reserved; choose another`)
+  const isNew = operation.from === 'new'
+  if (operation.from === 'any' && !operation.force) fault(`${where}: from 'any' needs force: true`)
+  for (const from of startsOf(table, operation)) {
+    if (from === 'new' && !isNew) fault(`${where}: 'new' can't stand beside other statuses in 'from'`)
+    known(`${where}, from`, from, ['new', ...rest, ...transitional, ...held])
+    if (!operation.force && (transitional.includes(from) || held.includes(from)))
+      fault(`${where}: it starts from '${from}', which is not at rest; that needs force: true`)
+  }
+  if (operation.to === undefined) fault(`${where}: it can't end: 'to' is missing`)
+  const ends = asList(operation.to)
+  if (ends.length === 0) fault(`${where}: it can't end: 'to' is an empty list`)
+  for (const end of ends) known(`${where}, to`, end, [...rest, 'previous', 'gone'])
+  if (isNew && ends.includes('previous')) fault(`${where}: a new resource has no previous status to end in`)
+
+  if (operation.via === undefined) {
+    if (isNew) fault(`${where}: an operation from 'new' needs 'via': a driver makes the resource`)
+    if (operation.failed !== undefined || operation.cleanup !== undefined)
+      fault(`${where}: without 'via' it is instant, so 'failed' and 'cleanup' have no meaning`)
+    if (operation.holds !== undefined) fault(`${where}: an instant operation can't hold other resources`)
+  } else {
+    if (ends.length > 1) fault(`${where}: only an instant operation may have a list in 'to'`)
+    if (operation.change !== undefined)
+      fault(`${where}: 'change' is for instant operations; a driver answers with changes`)
+    if (operation.failed === undefined)
+      fault(`${where}: 'failed' is missing: say where it ends when the driver fails`)
+    if (operation.cleanup === undefined)
+      fault(`${where}: 'cleanup' is missing: say what becomes of it when its node goes down`)
+    known(`${where}, failed`, operation.failed!, isNew ? rest : [...rest, 'previous'])
+    known(`${where}, cleanup`, operation.cleanup!, [...rest, 'restore', 'requeue', 'gone'])
+    if (
+      operation.force &&
+      [...ends, operation.failed, operation.cleanup].some((e) => e === 'previous' || e === 'restore')
+    )
+      fault(`${where}: a force operation may interrupt a create, so it can't end in the previous status`)
+    if (isNew && operation.cleanup === 'restore')
+      fault(`${where}: cleanup 'restore' needs a previous status, and a new resource has none; use 'gone'`)
+    if (!isNew && operation.cleanup === 'gone' && !ends.includes('gone'))
+      fault(`${where}: cleanup 'gone' is for an operation from 'new'`)
+  }
+  for (const guard of operation.guards ?? [])
+    if (table.guards?.[guard] === undefined)
+      fault(`${where}: unknown guard '${guard}'${nearest(guard, Object.keys(table.guards ?? {}))}`)
+}
+
+/** No rest status may be a place that nothing leads to, or that nothing leads out of. */
+function checkReachable(table: TableShape, fault: Fault): void {
+  const { rest } = statusesOf(table)
+  const reached = new Set<string>()
+  const left = new Set<string>()
+  for (const operation of Object.values(table.operations)) {
+    const ends = [...asList(operation.to), operation.failed, operation.cleanup]
+    for (const end of ends) if (end !== undefined) reached.add(end)
+    for (const start of startsOf(table, operation)) left.add(start)
+  }
+  for (const hold of Object.values(table.held ?? {}))
+    for (const end of [hold.to, hold.failed, hold.cleanup]) reached.add(end)
+  for (const status of rest) {
+    if (!reached.has(status)) fault(`status '${status}' is unreachable: no operation ends in it`)
+    if (!left.has(status)) {
+      const guilty = Object.entries(table.operations).find(([, o]) =>
+        [...asList(o.to), o.failed, o.cleanup].includes(status),
+      )
+      fault(
+        `${guilty ? `operation '${guilty[0]}'` : 'a hold'} may end in '${status}', which no operation leaves`,
+      )
+    }
+  }
+}
