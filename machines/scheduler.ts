@@ -83,7 +83,8 @@ function look(context: SchedulerContext, { at, services, beats }: Sweep) {
     if (close ? service.cleaned_incarnation !== service.incarnation : over > 0)
       todo.push({ type: 'clean', service, incarnation: over, close })
     const topic = `${service.cluster}@${service.backend}`
-    const cluster = (clusters[topic] ??= { up: false, nodes: [] })
+    clusters[topic] ??= { up: false, nodes: [] }
+    const cluster = clusters[topic]
     cluster.up ||= service.state === 'up'
     cluster.nodes.push({
       host: service.host,
