@@ -1,0 +1,6 @@
+// Everything that remembers: the Store contract and its implementations.
+
+export { StoreError, type StoreErrorCode } from './error.ts'
+export { memoryStore } from './memory.ts'
+export type * from './store.ts'
+export { keyOf } from './store.ts'
