@@ -28,7 +28,7 @@ export class Feed {
     this.#offset = commit.offset
     this.#kept[(commit.offset - 1) % KEPT_COMMITS] = commit
     this.#first = Math.max(this.#first, commit.offset - KEPT_COMMITS + 1)
-    for (const listener of this.#listeners) tell(listener, commit)
+    for (const listener of this.#listeners) this.#tell(listener, commit)
   }
 
   watch(from: number, listener: (commit: Commit) => void): () => void {
@@ -39,24 +39,22 @@ export class Feed {
         'offset_too_old',
         `commits after ${from} are no longer kept; the oldest kept is ${this.#first}. List the rows and watch from ${this.#offset}.`,
       )
-    for (let offset = from + 1; offset <= this.#offset; offset++)
-      tell(listener, this.#kept[(offset - 1) % KEPT_COMMITS]!)
     this.#listeners.add(listener)
+    for (let offset = from + 1; offset <= this.#offset && this.#listeners.has(listener); offset++)
+      this.#tell(listener, this.#kept[(offset - 1) % KEPT_COMMITS]!)
     return () => this.#listeners.delete(listener)
   }
 
   end(): void {
     this.#listeners.clear()
   }
-}
 
-function tell(listener: (commit: Commit) => void, commit: Commit): void {
-  try {
-    listener(commit)
-  } catch (error) {
-    // The commit is durable whatever a listener makes of it; its fault must not look like the store's.
-    queueMicrotask(() => {
-      throw error
-    })
+  /** The commit is durable whatever a listener makes of it. One that throws is not told again. */
+  #tell(listener: (commit: Commit) => void, commit: Commit): void {
+    try {
+      listener(commit)
+    } catch {
+      this.#listeners.delete(listener)
+    }
   }
 }

@@ -98,7 +98,7 @@ export interface Store {
   /**
    * Committed changes in commit order, from `from + 1` on (the past first, then the live ones), each
    * exactly once. The last 100,000 commits are kept; an older `from` throws `offset_too_old`.
-   * The listener runs synchronously after the commit is durable and may not throw.
+   * The listener runs synchronously after the commit is durable; one that throws is not told again.
    */
   watch(from: number, listener: (commit: Commit) => void): () => void
 

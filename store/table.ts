@@ -4,9 +4,9 @@
 import BTreeModule from 'sorted-btree'
 import { type Expectation, type Filter, type Key, keyOf, type Page, type StoredRow } from './store.ts'
 
-// The package is CommonJS; its class hides one level deeper than its types say.
-const BTree = (BTreeModule as unknown as { default?: typeof BTreeModule }).default ?? BTreeModule
-type Bucket = InstanceType<typeof BTreeModule<Key, StoredRow>>
+// The package is CommonJS, so its class lies one level deeper.
+const BTree = BTreeModule.default
+type Bucket = BTreeModule.default<Key, StoredRow>
 
 const compareKeys = (a: Key, b: Key): number => (a < b ? -1 : a > b ? 1 : 0)
 
