@@ -3,6 +3,7 @@
 // here are the durable half; they meet in this file. Nothing is read, written or run here.
 
 import { isCreate, type ResourceType } from './definition.ts'
+import { BrokenInvariant } from './error.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
 import { type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
 import { type Command, pathOf, type Step } from './step.ts'
@@ -224,8 +225,7 @@ class Deciding {
   #tell(ref: Ref, event: ResourceEvent): boolean {
     const row = this.#next.get(keyOf(ref))?.row ?? this.#related.get(keyOf(ref))
     // A parent or held row can't vanish while it is counted on: it has a child or a holder.
-    if (row === undefined)
-      throw new Error(`broken invariant: ${event.type} needs ${keyOf(ref)}, which is absent`)
+    if (row === undefined) throw new BrokenInvariant(`${event.type} needs ${keyOf(ref)}, which is absent`)
     return this.#step(row, event)
   }
 
@@ -261,8 +261,7 @@ function endingError(row: ResourceRow, before: ResourceRow, ending: Ending, at: 
 function assertAgrees(step: Step, row: ResourceRow): void {
   const path = pathOf(step.snapshot.value)
   const said = statePathOf(row)
-  if (path !== said)
-    throw new Error(`broken invariant: ${row.kind} ${row.id} is in ${path}, its row says ${said}`)
+  if (path !== said) throw new BrokenInvariant(`${row.kind} ${row.id} is in ${path}, its row says ${said}`)
 }
 
 function refusal(type: ResourceType, row: ResourceRow, event: ResourceEvent): Refused {

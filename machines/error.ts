@@ -8,6 +8,14 @@ export class DefinitionError extends Error {
   }
 }
 
+/** Something that the protocol says can't be. It stops the node that met it, never the process. */
+export class BrokenInvariant extends Error {
+  constructor(message: string) {
+    super(`broken invariant: ${message}`)
+    this.name = 'BrokenInvariant'
+  }
+}
+
 /** The known name nearest to a wrong one, as a hint for an error message; empty where none is near. */
 export function nearest(wrong: string, known: Iterable<string>): string {
   let best = ''

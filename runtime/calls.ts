@@ -1,0 +1,67 @@
+// The driver calls of this process that have not settled. An abort is advice: a call may run on after its
+// node is over, so its resource is not released, nor claimed again here, before it has settled or the
+// backend's mark has been raised (rule R18).
+
+import type { Key } from '../store/store.ts'
+
+/** One call of a driver's method, from its start until it settles. */
+export interface Call {
+  readonly key: Key
+  readonly fence: number
+  /** `host@backend` of the node that made it. */
+  readonly worker: string
+  readonly controller: AbortController
+  /** The driver can fence: raising the mark makes the call harmless. */
+  readonly can_fence: boolean
+  /** When it was aborted, by the environment's wall clock; null while it may run. */
+  aborted_at: number | null
+}
+
+export class Calls {
+  readonly #byKey = new Map<Key, Set<Call>>()
+  readonly #now: () => number
+  readonly #onSettled: (key: Key) => void
+
+  /** `onSettled` hears of every call that ended after an abort: its resource may be claimable again. */
+  constructor(now: () => number, onSettled: (key: Key) => void) {
+    this.#now = now
+    this.#onSettled = onSettled
+  }
+
+  begin(call: Omit<Call, 'aborted_at'>): Call {
+    const begun: Call = { ...call, aborted_at: null }
+    const calls = this.#byKey.get(call.key)
+    if (calls === undefined) this.#byKey.set(call.key, new Set([begun]))
+    else calls.add(begun)
+    return begun
+  }
+
+  settled(call: Call): void {
+    const calls = this.#byKey.get(call.key)
+    if (calls?.delete(call) !== true) return
+    if (calls.size === 0) this.#byKey.delete(call.key)
+    if (call.aborted_at !== null) this.#onSettled(call.key)
+  }
+
+  abort(call: Call, reason: Error): void {
+    if (call.aborted_at !== null) return
+    call.aborted_at = this.#now()
+    call.controller.abort(reason)
+  }
+
+  /** Aborts the calls on a resource whose fence is below this one. */
+  abortOlder(key: Key, fence: number, reason: Error): void {
+    for (const call of this.#byKey.get(key) ?? []) if (call.fence < fence) this.abort(call, reason)
+  }
+
+  /** A call that nothing at the backend can stop still runs, so the resource may not change hands. */
+  holds(key: Key): boolean {
+    for (const call of this.#byKey.get(key) ?? []) if (!call.can_fence) return true
+    return false
+  }
+
+  /** Calls that were aborted and have not settled. */
+  leftovers(): readonly Call[] {
+    return [...this.#byKey.values()].flatMap((calls) => [...calls].filter((call) => call.aborted_at !== null))
+  }
+}
