@@ -1,0 +1,28 @@
+// Looks at a file driver's folder from outside, to compare files with rows. Changes nothing.
+
+import { createHash } from 'node:crypto'
+import * as fs from 'node:fs/promises'
+import { join } from 'node:path'
+import { idsAt, type Kind, placeOf } from './backend.ts'
+import { sha256 } from './backup.ts'
+import { piecesOf } from './image.ts'
+
+/** The SHA-256 of a volume's or snapshot's image; of a backup, that of its manifest, which covers its chunks. */
+export async function checksum(folder: string, kind: Kind, id: string): Promise<string> {
+  const place = placeOf(folder, { kind, id })
+  if (kind === 'backup') return sha256(await fs.readFile(join(place, 'manifest.json')))
+  const hash = createHash('sha256')
+  for await (const { data } of piecesOf({ folder, disk: fs, piece_bytes: 1 << 22 }, place)) hash.update(data)
+  return hash.digest('hex')
+}
+
+/** The ids present at the backend, sorted. What is half made or half removed is not present. */
+export async function scan(folder: string): Promise<{ readonly [K in Kind]: readonly string[] }> {
+  const backend = { folder, disk: fs }
+  const [volume, snapshot, backup] = await Promise.all([
+    idsAt(backend, 'volume'),
+    idsAt(backend, 'snapshot'),
+    idsAt(backend, 'backup'),
+  ])
+  return { volume, snapshot, backup }
+}

@@ -1,0 +1,623 @@
+// The file driver over real files: the contract, crashes before every effect, stalls before every call.
+
+import { appendFileSync } from 'node:fs'
+import * as fs from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import type { JsonObject, ResourceRow } from '../../machines/row.ts'
+import type { Driver, DriverContext } from '../../runtime/driver.ts'
+import { KINDS } from '../../runtime/drivers/file/backend.ts'
+import { checksum, type FileDriverOptions, fileDriver, scan } from '../../runtime/drivers/file.ts'
+import { contextOf, type DriverStep, driverContract, rowOf, setupOf } from '../kit/driver_contract.ts'
+import { Crash, crashingDisk, stallingDisk, watchedDisk } from './watched_disk.ts'
+
+/** GiB: 64 KiB, in four pieces, so that there are places between them. */
+const SIZE = 2 ** -14
+const MIB = 2 ** 20
+const PIECES = { piece_bytes: 16 * 1024 }
+
+const volume = { kind: 'volume', id: 'v1' }
+const target = { kind: 'volume', id: 'v2' }
+const snapshot = { kind: 'snapshot', id: 's1' }
+const backup = { kind: 'backup', id: 'b1' }
+const volumeData = { name: 'data', size: SIZE }
+const snapshotData = { name: 'before', volume_id: 'v1', size: SIZE }
+const backupData = { name: 'nightly', volume_id: 'v1', size: SIZE }
+
+const folders: string[] = []
+afterEach(async () => {
+  await Promise.all(folders.splice(0).map((folder) => fs.rm(folder, { recursive: true, force: true })))
+})
+
+async function emptyFolder(): Promise<string> {
+  const folder = await fs.mkdtemp(join(tmpdir(), 'rekindle-file-'))
+  folders.push(folder)
+  return folder
+}
+
+async function started(folder: string, options: FileDriverOptions = {}): Promise<Driver> {
+  const driver = fileDriver(folder, { ...PIECES, ...options })
+  await driver.setup!(setupOf())
+  return driver
+}
+
+/** Every resource at the backend with its checksum, and what work was left behind (nothing ever should be). */
+async function look(folder: string) {
+  const present = await scan(folder)
+  const refs = KINDS.flatMap((kind) => present[kind].map((id) => ({ kind, id })))
+  const sums = refs.map(async ({ kind, id }) => [`${kind} ${id}`, await checksum(folder, kind, id)])
+  return { present: Object.fromEntries(await Promise.all(sums)), left: await leftIn(folder) }
+}
+
+async function leftIn(folder: string): Promise<string[]> {
+  return [...(await fs.readdir(join(folder, 'work'))), ...(await fs.readdir(join(folder, 'trash')))]
+}
+
+function run(driver: Driver, operation: string, row: ResourceRow, given: Partial<DriverContext> = {}) {
+  return driver.operations[row.kind]![operation]!(contextOf(row, operation, given))
+}
+
+function imageOf(folder: string, id = 'v1'): string {
+  return join(folder, 'volumes', `${id}.img`)
+}
+
+/** What a guest would have written: a few bytes far apart, some across the edge of a block or a piece. */
+async function scatter(folder: string, id: string, offsets: readonly number[]): Promise<void> {
+  const handle = await fs.open(imageOf(folder, id), 'r+')
+  for (const offset of offsets) await handle.write(`written at ${offset}`, offset)
+  await handle.close()
+}
+
+const OFFSETS = [0, 4090, 16 * 1024 - 5, 64 * 1024 - 20]
+
+describe('the contract', () => {
+  const story: DriverStep[] = [
+    { ref: volume, operation: 'create', makes: volumeData },
+    { ref: target, operation: 'create', makes: { name: 'copy', size: 2 * SIZE } },
+    { ref: volume, operation: 'extend', input: { size: 1.5 * SIZE } },
+    { ref: snapshot, operation: 'create', makes: snapshotData, related: [volume] },
+    { ref: backup, operation: 'create', makes: backupData, related: [volume] },
+    { ref: backup, operation: 'restore', input: { volume_id: 'v2' }, related: [target] },
+    { ref: backup, operation: 'delete' },
+    { ref: snapshot, operation: 'force_delete' },
+    { ref: target, operation: 'force_delete' },
+    { ref: volume, operation: 'delete' },
+  ]
+  const open = async () => {
+    const folder = await emptyFolder()
+    return { driver: fileDriver(folder, PIECES), look: () => look(folder), close: async () => {} }
+  }
+  driverContract({ story, open }, (title, check) => test(title, check))
+})
+
+/** One operation over a backend prepared for it, to be crashed, stalled and aborted. */
+interface Scene {
+  readonly title: string
+  readonly operation: string
+  readonly row: ResourceRow
+  readonly given?: Partial<DriverContext>
+  prepare(folder: string): Promise<void>
+}
+
+async function withVolume(folder: string) {
+  const driver = await started(folder)
+  await run(driver, 'create', rowOf(volume, volumeData, { fence: 1 }))
+  await scatter(folder, 'v1', OFFSETS)
+}
+
+async function withSnapshot(folder: string) {
+  await withVolume(folder)
+  const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
+  await run(await started(folder), 'create', rowOf(snapshot, snapshotData, { fence: 1 }), { related })
+}
+
+async function withBackup(folder: string) {
+  await withVolume(folder)
+  const driver = await started(folder)
+  const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
+  await run(driver, 'create', rowOf(backup, backupData, { fence: 1 }), { related })
+  await run(driver, 'create', rowOf(target, { name: 'copy', size: 2 * SIZE }, { fence: 1 }))
+  await scatter(folder, 'v2', [1000])
+}
+
+const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
+const SCENES: Scene[] = [
+  {
+    title: 'volume create',
+    operation: 'create',
+    row: rowOf(volume, volumeData, { fence: 2 }),
+    prepare: async (folder) => void (await started(folder)),
+  },
+  {
+    title: 'volume extend',
+    operation: 'extend',
+    row: rowOf(volume, volumeData, { fence: 2 }),
+    given: { input: { size: 2 * SIZE } },
+    prepare: withVolume,
+  },
+  {
+    title: 'volume delete',
+    operation: 'delete',
+    row: rowOf(volume, volumeData, { fence: 2 }),
+    prepare: withVolume,
+  },
+  {
+    title: 'snapshot create',
+    operation: 'create',
+    row: rowOf(snapshot, snapshotData, { fence: 2 }),
+    given: { related },
+    prepare: withVolume,
+  },
+  {
+    title: 'snapshot delete',
+    operation: 'delete',
+    row: rowOf(snapshot, snapshotData, { fence: 2 }),
+    prepare: withSnapshot,
+  },
+  {
+    title: 'backup create',
+    operation: 'create',
+    row: rowOf(backup, backupData, { fence: 2 }),
+    given: { related },
+    prepare: withVolume,
+  },
+  {
+    title: 'backup restore',
+    operation: 'restore',
+    row: rowOf(backup, backupData, { fence: 2 }),
+    given: {
+      input: { volume_id: 'v2' },
+      related: { volume: rowOf(target, { name: 'copy', size: 2 * SIZE }, { fence: 2 }) },
+    },
+    prepare: withBackup,
+  },
+  {
+    title: 'backup delete',
+    operation: 'delete',
+    row: rowOf(backup, backupData, { fence: 2 }),
+    prepare: withBackup,
+  },
+]
+
+function claimedAgain(row: ResourceRow): ResourceRow {
+  return { ...row, fence: row.fence + 1 }
+}
+
+/** A copy of a prepared backend, cheaper than preparing it again. */
+async function copied(folder: string): Promise<string> {
+  const copy = await emptyFolder()
+  await fs.cp(folder, copy, { recursive: true })
+  return copy
+}
+
+describe.each(SCENES)('a $title', ({ title, operation, row, given, prepare }) => {
+  async function prepared() {
+    const base = await emptyFolder()
+    await prepare(base)
+    const before = await look(base)
+    const sample = await copied(base)
+    const result = await run(await started(sample), operation, row, given)
+    return { base, before, after: await look(sample), result }
+  }
+
+  test('that crashes before any of its effects is done by the next claim, or undone, and leaves nothing else', async () => {
+    const { base, before, after, result } = await prepared()
+    let crashes = 0
+    for (let n = 0; ; n++) {
+      const folder = await copied(base)
+      const { disk, died } = crashingDisk(n)
+      const dying = fileDriver(folder, { ...PIECES, disk })
+      const settled = await run(dying, operation, row, given).then(
+        () => 'done',
+        (error) => error,
+      )
+      if (!died()) break
+      crashes++
+      // Once all that counts is done, a failing removal of the own work folder is not told.
+      if (settled !== 'done') expect(settled).toBeInstanceOf(Crash)
+      const halfway = await look(folder)
+      expect([before.present, after.present]).toContainEqual(halfway.present)
+      if (settled === 'done') expect(halfway.present).toEqual(after.present)
+
+      const undone = await copied(folder)
+      await (await started(undone)).undo!(contextOf(claimedAgain(row), operation, given))
+      const expected = operation === 'create' ? before : { ...halfway, left: [] }
+      expect(await look(undone)).toEqual(expected)
+
+      expect(await run(await started(folder), operation, claimedAgain(row), given)).toEqual(result)
+      expect(await look(folder)).toEqual(after)
+    }
+    expect(crashes).toBeGreaterThan(5)
+  })
+
+  test('that stalls before any of its calls changes nothing once a newer fence is raised', async () => {
+    const { base, before, after } = await prepared()
+    let refused = 0
+    for (let n = 0; ; n++) {
+      const folder = await copied(base)
+      const newer = await started(folder)
+      const { disk, stalled, release } = stallingDisk(n)
+      const settled = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given).then(
+        () => ({ code: 'done' }),
+        (error) => error,
+      )
+      const first = await Promise.race([stalled.then(() => null), settled])
+      if (first !== null) break
+      await newer.fence!(row, row.fence + 1)
+      const fenced = await look(folder)
+      expect([before.present, after.present]).toContainEqual(fenced.present)
+      release()
+      const { code } = await settled
+      const woken = await look(folder)
+      // Growing is the one effect that is not a rename: a gap of two calls, and it loses nothing.
+      if (title !== 'volume extend') expect(woken.present).toEqual(fenced.present)
+      else expect([before.present, after.present]).toContainEqual(woken.present)
+      expect(woken.left).toEqual([])
+      expect(['fenced', 'done']).toContain(code)
+      if (code === 'fenced') refused++
+      else expect(woken.present).toEqual(after.present)
+    }
+    expect(refused).toBeGreaterThan(5)
+  })
+})
+
+describe('an abort', () => {
+  test.each(SCENES.filter(({ title }) => /(snapshot|backup) (create|restore)/.test(title)))(
+    'between any two pieces of a $title rejects with the reason and leaves the backend as it was',
+    async ({ operation, row, given, prepare }) => {
+      const base = await emptyFolder()
+      await prepare(base)
+      const driver = await started(base)
+      const before = await look(base)
+      let aborts = 0
+      for (let n = 0; ; n++) {
+        const control = new AbortController()
+        const reason = new Error(`aborted at piece ${n}`)
+        let steps = 0
+        const progress = () => {
+          if (steps++ === n) control.abort(reason)
+        }
+        const fenced = { ...row, fence: row.fence + n }
+        const settled = await run(driver, operation, fenced, {
+          ...given,
+          signal: control.signal,
+          progress,
+        }).then(
+          () => null,
+          (error) => error,
+        )
+        if (!control.signal.aborted) break
+        expect(settled).toBe(reason)
+        expect(await look(base)).toEqual(before)
+        aborts++
+      }
+      expect(aborts).toBeGreaterThanOrEqual(5)
+    },
+  )
+})
+
+describe('what is done is durable', () => {
+  test.each(SCENES.filter(({ title }) => title !== 'volume extend'))(
+    'a $title syncs what it publishes before the rename and the folder after it',
+    async ({ operation, row, given, prepare }) => {
+      const folder = await emptyFolder()
+      await prepare(folder)
+      const calls: string[] = []
+      const disk = watchedDisk((name, path) => void calls.push(`${name} ${path.slice(folder.length + 1)}`))
+      await run(fileDriver(folder, { ...PIECES, disk }), operation, row, given)
+      const home = `${given?.related?.volume && operation === 'restore' ? 'volume' : row.kind}s`
+      const renamed = calls.findLastIndex((call) => call.startsWith('rename ') && !call.endsWith(`.2`))
+      const published = calls.findLastIndex((call) => /^rename work\/.*\/./.test(call))
+      if (operation === 'delete') {
+        expect(calls.indexOf(`handle.sync ${home}`)).toBeGreaterThan(renamed)
+      } else {
+        const made = calls[published]!.slice('rename '.length)
+        expect(calls.slice(0, published)).toContain(`handle.sync ${made}`)
+        expect(calls.slice(published)).toContain(`handle.sync ${home}`)
+        const written = calls.filter((call) => call.startsWith('handle.write'))
+        for (const call of written)
+          expect(calls.slice(calls.lastIndexOf(call))).toContain(call.replace(/\w+ /, 'sync '))
+      }
+    },
+  )
+
+  test('a result that an earlier run left without syncing its folder is synced before it is called done', async () => {
+    const folder = await emptyFolder()
+    await withSnapshot(folder)
+    const calls: string[] = []
+    const disk = watchedDisk((name, path) => void calls.push(`${name} ${path.slice(folder.length + 1)}`))
+    const driver = fileDriver(folder, { ...PIECES, disk })
+    await run(driver, 'create', rowOf(snapshot, snapshotData, { fence: 2 }), { related })
+    expect(calls).toContain('handle.sync snapshots')
+    await run(driver, 'delete', rowOf(backup, backupData, { fence: 2 }))
+    expect(calls).toContain('handle.sync backups')
+  })
+})
+
+describe('a fence', () => {
+  test('that is older than one planted by another process is refused, also in the middle of a copy', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    const seen: number[] = []
+    const progress = (fraction: number) => {
+      seen.push(fraction)
+      // As another process would: behind this driver's back. Synchronous, so that the very next look sees it.
+      if (seen.length === 3) appendFileSync(join(folder, 'fences', 'snapshot', 's1'), '\n9\n')
+    }
+    const creating = run(driver, 'create', rowOf(snapshot, snapshotData, { fence: 2 }), { related, progress })
+    await expect(creating).rejects.toMatchObject({ code: 'fenced' })
+    expect(seen).toHaveLength(3)
+    expect((await scan(folder)).snapshot).toEqual([])
+  })
+
+  test('raised on the volume a restore writes to stops that restore, whose own mark nobody raised', async () => {
+    const { operation, row, given, prepare } = SCENES.find(({ title }) => title === 'backup restore')!
+    const base = await emptyFolder()
+    await prepare(base)
+    const before = await look(base)
+    for (let n = 0; ; n++) {
+      const folder = await copied(base)
+      const newer = await started(folder)
+      const { disk, stalled, release } = stallingDisk(n)
+      const settled = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given).catch(
+        (error) => error,
+      )
+      if ((await Promise.race([stalled.then(() => 'stalled'), settled])) !== 'stalled') break
+      await newer.fence!(rowOf(target, {}), 3)
+      const fenced = await look(folder)
+      release()
+      const error = await settled
+      expect((await look(folder)).present).toEqual(fenced.present)
+      if (fenced.present['volume v2'] === before.present['volume v2'])
+        expect(error).toMatchObject({ code: 'fenced' })
+    }
+  })
+
+  test('outlives its resource: a create that was claimed before a delete makes nothing after it', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    await run(driver, 'delete', rowOf(volume, volumeData, { fence: 3 }))
+    await started(folder)
+    const late = run(driver, 'create', rowOf(volume, volumeData, { fence: 1 }))
+    await expect(late).rejects.toMatchObject({ code: 'fenced' })
+    expect((await scan(folder)).volume).toEqual([])
+  })
+
+  test('is forgotten at a set-up once nobody raised it for long and its resource is not there', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    await run(driver, 'create', rowOf(target, volumeData, { fence: 1 }))
+    await run(driver, 'delete', rowOf(target, volumeData, { fence: 2 }))
+    const marks = join(folder, 'fences', 'volume')
+    await started(folder)
+    expect(await fs.readdir(marks)).toEqual(['v1', 'v2'])
+    for (const id of ['v1', 'v2']) await fs.utimes(join(marks, id), 1, 1)
+    await started(folder)
+    expect(await fs.readdir(marks)).toEqual(['v1'])
+  })
+
+  test('torn by a crash in the middle of its digits lets nobody in and shuts nobody out', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    await fs.appendFile(join(folder, 'fences', 'volume', 'v1'), '\n12\n\n1')
+    await driver.fence!(rowOf(volume, {}), 13)
+    const extending = (fence: number) =>
+      run(driver, 'extend', rowOf(volume, volumeData, { fence }), { input: { size: SIZE } })
+    await expect(extending(12)).rejects.toMatchObject({ code: 'fenced' })
+    await expect(extending(13)).resolves.toEqual({ size: SIZE })
+  })
+
+  test('raised a thousand times is still read from a bounded end of its file', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    const raised = Array.from({ length: 3000 }, (_, i) => `\n${i + 2}\n`).join('')
+    await fs.appendFile(join(folder, 'fences', 'volume', 'v1'), raised)
+    const extending = run(driver, 'extend', rowOf(volume, volumeData, { fence: 3000 }), {
+      input: { size: SIZE },
+    })
+    await expect(extending).rejects.toMatchObject({ code: 'fenced' })
+  })
+})
+
+describe('images and backups', () => {
+  test('a 1 GiB volume keeps its holes through snapshot, backup and restore, and all bytes arrive', async () => {
+    const folder = await emptyFolder()
+    const driver = await started(folder, { piece_bytes: 16 * MIB })
+    const big = rowOf(volume, { name: 'big', size: 1 }, { fence: 1 })
+    await run(driver, 'create', big)
+    await scatter(folder, 'v1', [0, 300 * MIB - 3, 700 * MIB, 1024 * MIB - 30])
+    await run(driver, 'create', rowOf(snapshot, {}, { fence: 1 }), { related: { volume: big } })
+    const facts = await run(driver, 'create', rowOf(backup, {}, { fence: 1 }), { related: { volume: big } })
+    expect(facts).toMatchObject({ size: 1, bytes: 1024 * MIB, chunks: 64, sha256: expect.any(String) })
+    expect((await fs.readdir(join(folder, 'backups', 'b1'))).length).toBe(5)
+    const other = rowOf(target, { name: 'other', size: 1 }, { fence: 1 })
+    await run(driver, 'create', other)
+    const restoring = rowOf(backup, facts as JsonObject, { fence: 2 })
+    await run(driver, 'restore', restoring, { related: { volume: other } })
+    for (const path of [imageOf(folder), join(folder, 'snapshots', 's1.img'), imageOf(folder, 'v2')]) {
+      const { size, blocks } = await fs.stat(path)
+      expect(size).toBe(1024 * MIB)
+      expect(blocks * 512).toBeLessThan(MIB)
+      const handle = await fs.open(path)
+      for (const offset of [0, 300 * MIB - 3, 700 * MIB, 1024 * MIB - 30]) {
+        const text = `written at ${offset}`
+        const { buffer } = await handle.read(Buffer.alloc(text.length), 0, text.length, offset)
+        expect(buffer.toString()).toBe(text)
+      }
+      await handle.close()
+    }
+  })
+
+  test('a snapshot stays as it was when its volume is written to, extended and deleted', async () => {
+    const folder = await emptyFolder()
+    await withSnapshot(folder)
+    const before = await checksum(folder, 'snapshot', 's1')
+    expect(before).toBe(await checksum(folder, 'volume', 'v1'))
+    await scatter(folder, 'v1', [12_345])
+    const driver = await started(folder)
+    await run(driver, 'extend', rowOf(volume, volumeData, { fence: 2 }), { input: { size: 1 } })
+    await run(driver, 'delete', rowOf(volume, volumeData, { fence: 3 }))
+    expect(await checksum(folder, 'snapshot', 's1')).toBe(before)
+  })
+
+  test('a file system that shares blocks is asked to, and the copy is synced', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const calls: string[] = []
+    const plain = watchedDisk((name, path) => void calls.push(`${name} ${path.slice(folder.length + 1)}`))
+    const disk = new Proxy(plain, {
+      get: (_, key) =>
+        key === 'copyFile' ? (from: string, to: string) => fs.copyFile(from, to) : Reflect.get(plain, key),
+    })
+    const driver = fileDriver(folder, { ...PIECES, disk })
+    await run(driver, 'create', rowOf(snapshot, snapshotData, { fence: 1 }), { related })
+    expect(await checksum(folder, 'snapshot', 's1')).toBe(await checksum(folder, 'volume', 'v1'))
+    expect(calls).toContain('handle.sync work/snapshot.s1.1/snapshot.s1.1')
+    expect(calls.filter((call) => call.startsWith('handle.write'))).toHaveLength(1)
+  })
+
+  test('an extend never shrinks an image, and tells how long it is', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    const extend = (size: number, fence: number) =>
+      run(driver, 'extend', rowOf(volume, volumeData, { fence }), { input: { size } })
+    expect(await extend(0.5, 2)).toEqual({ size: 0.5 })
+    expect(await extend(SIZE, 3)).toEqual({ size: 0.5 })
+    expect((await fs.stat(imageOf(folder))).size).toBe(512 * MIB)
+  })
+
+  test('undoing an extend that had grown the image tells the row so', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const driver = await started(folder)
+    const input = { size: 2 * SIZE }
+    const undo = (fence: number) =>
+      driver.undo!(contextOf(rowOf(volume, volumeData, { fence }), 'extend', { input }))
+    expect(await undo(2)).toBeUndefined()
+    await run(driver, 'extend', rowOf(volume, volumeData, { fence: 3 }), { input })
+    expect(await undo(4)).toEqual({ size: 2 * SIZE })
+  })
+
+  const damages: [string, string, (folder: string) => Promise<void>][] = [
+    ['changed', 'chunk 0', (at) => fs.writeFile(join(at, '0.gz'), 'not gzip')],
+    ['swapped for another', 'chunk 1', (at) => fs.copyFile(join(at, '0.gz'), join(at, '1.gz'))],
+    ['lost', 'chunk 1', (at) => fs.rm(join(at, '1.gz'))],
+    ['cut short', 'chunk 1', (at) => fs.truncate(join(at, '1.gz'), 30)],
+    ['whose manifest was rewritten', 'manifest.json', (at) => rewriteManifest(at)],
+    ['whose manifest was lost', 'manifest', (at) => fs.rm(join(at, 'manifest.json'))],
+  ]
+  test.each(damages)('a backup %s is not restored: the error names %s', async (_, named, damage) => {
+    const folder = await emptyFolder()
+    await withBackup(folder)
+    const digest = await checksum(folder, 'backup', 'b1')
+    await damage(join(folder, 'backups', 'b1'))
+    const before = await checksum(folder, 'volume', 'v2')
+    const driver = await started(folder)
+    const row = rowOf(backup, { ...backupData, sha256: digest }, { fence: 2 })
+    const held = { volume: rowOf(target, { size: 2 * SIZE }, { fence: 2 }) }
+    const restoring = run(driver, 'restore', row, { related: held })
+    await expect(restoring).rejects.toMatchObject({
+      code: 'backup_damaged',
+      message: expect.stringContaining(named),
+    })
+    expect(await checksum(folder, 'volume', 'v2')).toBe(before)
+    expect(await leftIn(folder)).toEqual([])
+  })
+
+  test('a backup larger than its target is refused before anything is written', async () => {
+    const folder = await emptyFolder()
+    await withBackup(folder)
+    const held = { volume: rowOf(target, { size: SIZE / 2 }, { fence: 2 }) }
+    const restoring = run(await started(folder), 'restore', rowOf(backup, backupData, { fence: 2 }), {
+      related: held,
+    })
+    await expect(restoring).rejects.toMatchObject({ code: 'backup_too_large' })
+  })
+})
+
+describe('errors', () => {
+  test.each(['../v1', 'a/b', '', '.', '-x', 'x'.repeat(129), 'a.b', 'a\0b', 'ü'])(
+    'the id %j is refused before the file system is asked',
+    async (id) => {
+      const folder = await emptyFolder()
+      const driver = await started(folder)
+      const row = rowOf({ kind: 'volume', id }, volumeData, { fence: 1 })
+      for (const act of [
+        () => run(driver, 'create', row),
+        () => run(driver, 'delete', row),
+        () => driver.fence!(row, 1),
+        () => driver.undo!(contextOf(row, 'create')),
+      ])
+        await expect(act()).rejects.toMatchObject({ code: 'bad_id' })
+    },
+  )
+
+  test.each([0, -1, Number.NaN, Infinity, '1', null])('the size %j is refused', async (size) => {
+    const driver = await started(await emptyFolder())
+    const creating = run(driver, 'create', rowOf(volume, { size } as JsonObject, { fence: 1 }))
+    await expect(creating).rejects.toMatchObject({ code: 'bad_size' })
+  })
+
+  test('a full disk is told as backend_full with its cause, and what was half made is gone', async () => {
+    const folder = await emptyFolder()
+    await withVolume(folder)
+    const before = await look(folder)
+    const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
+      code: 'ENOSPC',
+      syscall: 'write',
+    })
+    const disk = watchedDisk((name, path) => {
+      if (name === 'handle.writeFile' && path.endsWith('1.gz')) throw full
+    })
+    const creating = run(
+      fileDriver(folder, { ...PIECES, disk }),
+      'create',
+      rowOf(backup, backupData, { fence: 1 }),
+      {
+        related,
+      },
+    )
+    await expect(creating).rejects.toMatchObject({ code: 'backend_full', cause: full })
+    expect(await look(folder)).toEqual(before)
+  })
+
+  test('what an operation needs and is not there is named', async () => {
+    const driver = await started(await emptyFolder())
+    const creating = run(driver, 'create', rowOf(snapshot, snapshotData, { fence: 1 }), { related })
+    await expect(creating).rejects.toMatchObject({ code: 'missing', message: expect.stringContaining('v1') })
+  })
+
+  test('a folder that is no folder fails the set-up by name', async () => {
+    const file = join(await emptyFolder(), 'a file')
+    await fs.writeFile(file, '')
+    await expect(started(file)).rejects.toMatchObject({
+      code: 'backend_unusable',
+      message: expect.stringContaining(file),
+    })
+  })
+
+  test('a set-up clears what is over and keeps what another node may be working on', async () => {
+    const folder = await emptyFolder()
+    const driver = await started(folder)
+    await driver.fence!(rowOf(volume, {}), 2)
+    for (const name of ['volume.v1.1', 'volume.v1.2', 'volume.v9.1'])
+      await fs.mkdir(join(folder, 'work', name))
+    await fs.writeFile(join(folder, 'trash', 'volume.v1.0'), '')
+    await started(folder)
+    expect(await leftIn(folder)).toEqual(['volume.v1.2', 'volume.v9.1'])
+  })
+})
+
+async function rewriteManifest(at: string): Promise<void> {
+  const path = join(at, 'manifest.json')
+  const manifest = JSON.parse(await fs.readFile(path, 'utf8'))
+  manifest.chunks = manifest.chunks.map(() => null)
+  await fs.writeFile(path, JSON.stringify(manifest))
+}
