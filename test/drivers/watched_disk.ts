@@ -7,7 +7,7 @@ import type { Disk } from '../../runtime/drivers/file/backend.ts'
 /** `name` is that of the call, `open` or `handle.write`; `path` is its first argument or the handle's file. */
 export type Watcher = (name: string, path: string) => Promise<void> | void
 
-/** Calls that change nothing at the backend: a crash before them is a crash before the next one. */
+/** Calls that change nothing. To crash or stall before one is to do so before the next effect; opening counts as one. */
 const HARMLESS = ['readdir', 'readFile', 'stat', 'statfs', 'handle.read', 'handle.stat', 'handle.close']
 
 export function isEffect(name: string): boolean {
@@ -53,20 +53,20 @@ export function crashingDisk(n: number): { disk: Disk; died(): boolean } {
   return { disk, died: () => dead }
 }
 
-/** Stalls before the `n`th call of any kind (from 0) until released. */
-export function stallingDisk(n: number): { disk: Disk; stalled: Promise<void>; release(): void } {
-  let calls = 0
+/** Stalls before the `n`th effect (from 0) until released. */
+export function stallingDisk(n: number): { disk: Disk; stalled: Promise<'stalled'>; release(): void } {
+  let effects = 0
   let release = () => {}
-  let onStall = () => {}
-  const stalled = new Promise<void>((resolve) => {
+  let onStall = (_: 'stalled') => {}
+  const stalled = new Promise<'stalled'>((resolve) => {
     onStall = resolve
   })
   const released = new Promise<void>((resolve) => {
     release = resolve
   })
-  const disk = watchedDisk(async () => {
-    if (calls++ !== n) return
-    onStall()
+  const disk = watchedDisk(async (name) => {
+    if (!isEffect(name) || effects++ !== n) return
+    onStall('stalled')
     await released
   })
   return { disk, stalled, release }
