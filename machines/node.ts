@@ -20,6 +20,10 @@ export interface NodeContext extends NodeInput {
   readonly incarnation: number | null
   /** When the last successful beat was sent, on the node's own monotonic clock. */
   readonly beaten_at: number
+  /** The last look at the clock; a look that comes late means that this process was stalled. */
+  readonly ticked_at: number
+  /** Since when a stall makes it doubt that it may go on; null without doubt. */
+  readonly doubt_since: number | null
   /** When the last beat was sent, and whether it is still under way. */
   readonly beat_sent_at: number
   readonly beating: boolean
@@ -55,15 +59,28 @@ export type NodeEvent =
 
 type Args = { context: NodeContext; event: NodeEvent }
 
+/** How often a node looks at its clock, for a heartbeat interval. */
+export const tickEvery = (heartbeat_ms: number): number => heartbeat_ms / 4
+
 /** The beats so far let it go on working at this time (rule R8). */
 export function isFreshAt(context: NodeContext, at: number): boolean {
-  return at - context.beaten_at < context.fence_after_ms
+  return context.doubt_since === null && at - context.beaten_at < context.fence_after_ms
 }
 
 const chart = setup({
   types: {} as { context: NodeContext; events: NodeEvent; input: NodeInput },
   guards: {
     hasRoom: ({ context }) => context.in_flight < context.concurrency,
+    /** Its own look at the clock comes late, and so late that others may have declared it down. */
+    hasStalled: ({ context, event }: Args) => {
+      const { at } = event as { at: number }
+      const late = at - context.ticked_at > 2 * tickEvery(context.heartbeat_ms)
+      return late && context.doubt_since === null && at - context.beaten_at >= context.fence_after_ms
+    },
+    /** The beat that is to settle a doubt has a short limit. */
+    mayStillDoubt: ({ context, event }: Args) =>
+      context.doubt_since !== null &&
+      (event as { at: number }).at - context.doubt_since < context.heartbeat_ms,
     isFresh: ({ context, event }) => isFreshAt(context, (event as { at: number }).at),
     isBeatDue: ({ context, event }: Args) =>
       !context.beating && (event as { at: number }).at - context.beat_sent_at >= context.heartbeat_ms,
@@ -73,16 +90,24 @@ const chart = setup({
   actions: {
     recordIncarnation: assign(({ event }: Args) => {
       const { incarnation, at } = event as { incarnation: number; at: number }
-      return { incarnation, beaten_at: at, beat_sent_at: at }
+      return { incarnation, beaten_at: at, beat_sent_at: at, ticked_at: at }
     }),
+    noteTick: assign(({ event }: Args) => ({ ticked_at: (event as { at: number }).at })),
+    noteDoubt: assign(({ event }: Args) => ({ doubt_since: (event as { at: number }).at })),
     noteBeatSent: assign(({ event }: Args) => ({
       beating: true,
       beat_sent_at: (event as { at: number }).at,
     })),
-    noteBeatDone: assign(({ event }: Args) => ({
-      beating: false,
-      beaten_at: (event as { sent_at: number }).sent_at,
-    })),
+    noteBeatDone: assign(({ context, event }: Args) => {
+      const { sent_at } = event as { sent_at: number }
+      const { doubt_since, beaten_at, beat_sent_at } = context
+      return {
+        beating: sent_at < beat_sent_at,
+        beaten_at: Math.max(beaten_at, sent_at),
+        // A beat from before the stall proves nothing about the time since.
+        doubt_since: doubt_since !== null && sent_at >= doubt_since ? null : doubt_since,
+      }
+    }),
     noteBeatFailed: assign({ beating: false }),
     noteClaim: assign(({ context }: Args) => ({ in_flight: context.in_flight + 1 })),
     noteEnded: assign(({ context }: Args) => ({ in_flight: context.in_flight - 1 })),
@@ -115,14 +140,21 @@ const withKey = ({ event }: { event: NodeEvent }) => ({ key: (event as { key: st
 const beats = {
   tick: [
     {
+      guard: 'hasStalled' as const,
+      actions: ['noteTick' as const, 'noteDoubt' as const, 'noteBeatSent' as const, 'beat' as const],
+      description: 'It wakes from a stall: first a beat; if nobody took anything, it goes on (rule R8).',
+    },
+    { guard: 'mayStillDoubt' as const, actions: ['noteTick' as const] },
+    {
       guard: not('isFresh'),
       target: '#node.fenced',
       actions: [{ type: 'noteReason' as const, params: { reason: 'no successful heartbeat in time' } }],
       description: 'No successful beat for fence_after: it fences itself (rule R8).',
     },
-    { guard: 'isBeatDue' as const, actions: ['noteBeatSent' as const, 'beat' as const] },
+    { guard: 'isBeatDue' as const, actions: ['noteTick' as const, 'noteBeatSent' as const, 'beat' as const] },
+    { actions: ['noteTick' as const] },
   ],
-  'beat.done': { actions: ['noteBeatDone' as const, 'releaseHeldFinishes' as const] },
+  'beat.done': { actions: ['noteBeatDone' as const, 'releaseHeldFinishes' as const, 'askNext' as const] },
   'beat.failed': { actions: 'noteBeatFailed' as const },
   'beat.refused': { target: '#node.fenced', actions: withReason },
   'probe.lost': { target: '#node.fenced', actions: withReason },
@@ -144,6 +176,8 @@ export const nodeChart = chart.createMachine({
     ...input,
     incarnation: null,
     beaten_at: 0,
+    ticked_at: 0,
+    doubt_since: null,
     beat_sent_at: 0,
     beating: false,
     in_flight: 0,
@@ -198,7 +232,7 @@ export const nodeChart = chart.createMachine({
         doorbell: [
           {
             guard: and(['isFresh', 'hasRoom']),
-            actions: ['noteClaim', { type: 'claim', params: withKey }],
+            actions: ['noteClaim', { type: 'claim', params: withKey }, 'askNext'],
           },
           { actions: { type: 'dropDoorbell', params: withKey } },
         ],

@@ -39,6 +39,8 @@ export interface OperationShape {
   readonly holds?: { readonly [kind: string]: { readonly as: string; readonly id: string } }
   /** Instant operations: the data after it. Pure. */
   readonly change?: (row: ResourceRow, input: never) => JsonObject
+  /** How long the driver may take before its signal is aborted; the runtime's setting where absent. */
+  readonly timeout_ms?: number
   /** One sentence for the picture. */
   readonly description?: string
 }

@@ -49,9 +49,9 @@ export class Calls {
     call.controller.abort(reason)
   }
 
-  /** Aborts the calls on a resource whose fence is below this one. */
-  abortOlder(key: Key, fence: number, reason: Error): void {
-    for (const call of this.#byKey.get(key) ?? []) if (call.fence < fence) this.abort(call, reason)
+  /** Aborts the calls on a resource up to this fence. */
+  abortUpTo(key: Key, fence: number, reason: Error): void {
+    for (const call of this.#byKey.get(key) ?? []) if (call.fence <= fence) this.abort(call, reason)
   }
 
   /** A call that nothing at the backend can stop still runs, so the resource may not change hands. */

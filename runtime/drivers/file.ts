@@ -48,7 +48,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
  *
  * Not promised: a snapshot of an image that is being written to is a point in time only where the file
  * system can share blocks (Btrfs, XFS, APFS); an extend that was fenced may still grow the image, which
- * loses nothing; NFS, whose appends are not atomic.
+ * loses nothing; NFS, whose appends are not atomic; Windows, which cannot sync a folder.
  */
 export function fileDriver(folder: string, options: FileDriverOptions = {}): Driver {
   const { piece_bytes = 4 << 20, keep_marks_ms = 7 * DAY_MS, disk = fs } = options
@@ -128,6 +128,10 @@ async function createBackup(backend: Backend, context: DriverContext) {
 /** Replaces the held volume's image as a whole; until then it is what it was. */
 async function restore(backend: Backend, context: DriverContext) {
   const volume = relatedVolume(context)
+  const { volume_id } = context.input
+  // The backup's own volume is not always its target: what is overwritten must be what was asked for.
+  if (volume.id !== volume_id)
+    throw fail('missing', `restore into ${volume_id} was given volume ${volume.id}`)
   const bytes = bytesOf(volume.data.size)
   await underClaim(backend, context, [volume], async (claim) => {
     const path = await presentPlace(backend, context.row)

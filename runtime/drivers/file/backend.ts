@@ -1,10 +1,5 @@
 // Where things lie in the folder, and the one door to the file system. Ids come from rows; still no name
 // that could leave the folder gets past this file.
-//
-//   volumes/<id>.img  snapshots/<id>.img  backups/<id>/{manifest.json,<n>.gz}
-//   fences/<kind>/<id>                      the mark of a resource, see mark.ts
-//   work/<kind>.<id>.<fence>/               the work of one claim, see claim.ts
-//   trash/                                  on its way out
 
 import type * as fs from 'node:fs/promises'
 import { join } from 'node:path'
@@ -18,6 +13,12 @@ export type Disk = Pick<
 >
 
 export interface Backend {
+  /**
+   * volumes/<id>.img, snapshots/<id>.img, backups/<id>/{manifest.json,<n>.gz}: the resources
+   * fences/<kind>/<id>: the mark of a resource, see mark.ts
+   * work/<kind>.<id>.<fence>/: the work of one claim, see claim.ts
+   * trash/: on its way out
+   */
   readonly folder: string
   readonly disk: Disk
   /** How much is copied between two looks at the signal and the mark; also the size of a backup's chunk. */

@@ -1,14 +1,6 @@
-// One claim's right to change the backend. A file system cannot compare the mark and write in one step, so
-// "look at the mark, then write" alone has a gap: the mark may be raised in between. What closes it is the
-// work folder `work/<kind>.<id>.<fence>/`:
-//
-//   - everything is made in it and published by one rename out of it, or removed by one rename into it;
-//   - raising the mark also takes the work folders of older claims away, by one rename.
-//
-// A claim makes its folder, then looks at the mark, then renames. If it looked before the raise, its folder
-// was there to be taken, and the late rename finds no folder; if it looked after, it saw the mark. So once
-// `fence()` has resolved, no older claim publishes or removes anything. Growing an image is the one effect
-// that is not a rename; see `growImage` for what is left there.
+// One claim's right to change the backend: a work folder of its own, and a look at the mark before each
+// effect. Everything that is published or removed goes through here, as one rename; nothing here knows
+// what it is that is made.
 
 import { basename, dirname, join } from 'node:path'
 import { type Ref, type ResourceRow, sameRef } from '../../../machines/row.ts'
@@ -27,6 +19,17 @@ import {
 import { fail, isErrno, worded } from './error.ts'
 import { raiseMark, readMark } from './mark.ts'
 
+/**
+ * A file system cannot compare the mark and write in one step, so looking at the mark and then writing
+ * leaves a gap: the mark may be raised in between. The work folder `work/<kind>.<id>.<fence>/` closes it.
+ * Everything is made in it and published by one rename out of it, or removed by one rename into it; and
+ * raising the mark takes the work folders of older claims away, by one rename.
+ *
+ * A claim makes its folder, then looks at the mark, then renames. If it looked before the raise, its folder
+ * was there to be taken, and the late rename finds no folder; if it looked after, it saw the mark. So once
+ * `shutOut` has resolved, no older claim publishes or removes anything. Growing an image is the one effect
+ * that is not a rename; see `growImage` for what is left there.
+ */
 export interface Claim {
   /** Comes before every effect: rejects when the signal is aborted or a newer claim raised the mark. */
   step(fraction: number, note?: string): Promise<void>

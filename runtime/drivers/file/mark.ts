@@ -1,11 +1,6 @@
 // The mark of a resource: the highest fence the backend has seen of it (rules R8, R18). Never cached,
 // since another process may raise it. It may not go down, whoever raises it at the same time.
-//
-// A mark is a file of numbers, one appended by each raise; the mark is the highest of them. Rewriting one
-// number (temporary file and rename) would let two processes that raise at once leave the lower one;
-// appends need no lock and cannot lower anything. An append torn by a crash is harmless: it begins with a
-// newline, and what is left of a number's digits is a smaller number. The append must be atomic, which it
-// is on a file system of one machine and not on NFS.
+// It is a file of numbers, one appended by each raise; the mark is the highest of them.
 
 import type { FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -32,7 +27,14 @@ export async function readMark({ folder, disk }: Backend, ref: Ref): Promise<num
   }
 }
 
-/** Raises the mark to at least `fence` and tells what it is then. Durable when it resolves. */
+/**
+ * Raises the mark to at least `fence` and tells what it is then. Durable when it resolves.
+ *
+ * It appends. Rewriting one number (temporary file and rename) would let two processes that raise at once
+ * leave the lower one. An append torn by a crash is harmless: it begins with a newline, and what is left of
+ * a number's digits is a smaller number. The append must be atomic, as it is on a file system of one
+ * machine, and not on NFS.
+ */
 export async function raiseMark({ folder, disk }: Backend, ref: Ref, fence: number): Promise<number> {
   if (!Number.isSafeInteger(fence) || fence < 0) throw fail('driver_failed', `${fence} is not a fence`)
   const path = markOf(folder, ref)

@@ -1,0 +1,287 @@
+// Accepting an operation: check the input, find the topic, swap the row, answer. What the answer says is
+// durable. Bad input throws; a refusal is a value that says what was expected and what was found.
+
+import { createHash } from 'node:crypto'
+import type { StandardSchemaV1 } from '@standard-schema/spec'
+import { holdRefs, parentRef, type Refused, type Types } from '../machines/decision.ts'
+import { isCreate, type ResourceType } from '../machines/definition.ts'
+import { nearest } from '../machines/error.ts'
+import { place } from '../machines/placement.ts'
+import type { JsonObject, Ref, RequestRow, ResourceRow } from '../machines/row.ts'
+import type { OperationShape } from '../machines/table.ts'
+import { keyOf, type Store } from '../store/store.ts'
+import { commit, type Runner, requestKey } from './commit.ts'
+import type { Directory } from './directory.ts'
+import type { Environment } from './environment.ts'
+import { type Issue, RekindleError } from './error.ts'
+
+/** Nothing was changed, sent or promised. */
+export interface Refusal {
+  readonly ok: false
+  readonly reason: 'refused'
+  /** The resource that refused: the one asked, or one that would have taken part. */
+  readonly resource: Ref
+  readonly expected: readonly string[]
+  readonly found: string
+  /** The guard of the definition that said no, where the status was right. */
+  readonly guard: string | null
+  readonly message: string
+}
+
+export interface AcceptOptions {
+  /** Makes the accept idempotent: the same id with the same body gives the same answer, for a day. */
+  readonly request_id?: string
+  /** `cluster@backend` for a new resource; else it is placed by free capacity. */
+  readonly cluster?: string
+}
+
+export interface AcceptPorts {
+  readonly types: Types
+  readonly store: Store
+  readonly directory: Directory
+  readonly environment: Environment
+  readonly runner: Runner
+}
+
+/** A durable accept: names the operation by its resource and the version at which it stands there. */
+export interface AcceptedRow {
+  readonly ok: true
+  readonly row: ResourceRow
+  readonly version: number
+  /** The request id was given before; nothing new was accepted. */
+  readonly repeated: boolean
+}
+
+const ID = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$/
+/** JSON characters of an operation's input. */
+const MOST_INPUT = 64 * 1024
+
+export async function accept(
+  ports: AcceptPorts,
+  kind: string,
+  id: string | null,
+  name: string,
+  input: unknown,
+  options: AcceptOptions,
+): Promise<AcceptedRow | Refusal> {
+  const type = typeOf(ports.types, kind)
+  const operation = operationOf(type, name)
+  const creates = isCreate(operation)
+  if (id !== null) checkId(kind, id)
+  if (options.request_id !== undefined) checkRequestId(options.request_id)
+  const checked = await checkInput(type, name, operation, input)
+  const hash = digest([kind, id, name, checked, options.cluster ?? null])
+
+  if (options.request_id !== undefined) {
+    const earlier = await repeated(ports.store, options.request_id, hash)
+    if (earlier !== null) return earlier
+  }
+  const ref = { kind, id: id ?? ports.environment.id() }
+  const cluster = creates ? await topicFor(ports, type, name, checked, options) : null
+  if (cluster !== null && typeof cluster !== 'string') return cluster
+  const outcome = await commit(
+    ports.types,
+    ports.store,
+    {
+      ref,
+      ...(cluster === null ? {} : { create_in: cluster }),
+      ...(options.request_id === undefined ? {} : { request: { id: options.request_id, hash } }),
+      event: () => ({
+        type: name,
+        input: checked,
+        request_id: options.request_id ?? null,
+        at: ports.environment.now(),
+        related: {},
+      }),
+    },
+    ports.runner,
+  )
+  if (outcome.ok) {
+    const version = outcome.row.operation?.accepted_version ?? outcome.row.version
+    return { ok: true, row: outcome.row, version, repeated: false }
+  }
+  if (outcome.refused === 'request_taken') {
+    // Another call with this id was first, between our look and our swap.
+    return (await repeated(ports.store, options.request_id!, hash))!
+  }
+  const { refused } = outcome
+  if (refused.found === 'absent' && keyOf(refused.resource) === keyOf(ref) && !creates)
+    throw unknownId(kind, ref.id)
+  return refusal(name, ref, refused)
+}
+
+/** Says no in words: what was asked, what was expected, what was found. */
+export function refusal(asked: string, ref: Ref, refused: Refused): Refusal {
+  const { resource, expected, found, guard } = refused
+  const who = `${resource.kind} ${resource.id}`
+  const why =
+    guard !== null
+      ? `its guard ${guard} says no in status ${found}`
+      : expected.length > 0
+        ? `${who} is ${found}; ${expected.join(', ')} expected`
+        : `${who} is ${found}`
+  return {
+    ok: false,
+    reason: 'refused',
+    resource,
+    expected,
+    found,
+    guard,
+    message: `${asked} of ${ref.kind} ${ref.id} is refused: ${why}`,
+  }
+}
+
+export function typeOf(types: Types, kind: string): ResourceType {
+  const type = types.get(kind)
+  if (type === undefined)
+    throw new RekindleError('unknown_kind', `unknown kind '${shown(kind)}'${nearest(kind, types.keys())}`)
+  return type
+}
+
+function operationOf(type: ResourceType, name: string): OperationShape {
+  const { operations } = type.table
+  if (!Object.hasOwn(operations, name))
+    throw new RekindleError(
+      'unknown_operation',
+      `${type.kind} has no operation '${shown(name)}'${nearest(name, Object.keys(operations))}`,
+    )
+  return operations[name]!
+}
+
+/** An id is a name, never a path: it may come from anywhere. */
+export function checkId(kind: string, id: string): void {
+  if (typeof id !== 'string' || !ID.test(id))
+    throw new RekindleError(
+      'bad_input',
+      `'${shown(id)}' can't be the id of a ${kind}: letters, digits and _ . : - only, at most 128`,
+      {
+        issues: [{ path: 'id', message: 'is not an id' }],
+      },
+    )
+}
+
+export function unknownId(kind: string, id: string): RekindleError {
+  return new RekindleError(
+    'unknown_id',
+    `there is no ${kind} with the id '${shown(id)}'; list them to see the ids`,
+  )
+}
+
+function checkRequestId(id: string): void {
+  if (typeof id !== 'string' || id.length < 1 || id.length > 200 || !/^[\x21-\x7e]+$/.test(id))
+    throw new RekindleError(
+      'bad_input',
+      `'${shown(id)}' can't be a request id: 1 to 200 visible ASCII characters`,
+      {
+        issues: [{ path: 'request_id', message: 'is not a request id' }],
+      },
+    )
+}
+
+/** A value as it may stand in a message: bounded, without control characters. */
+function shown(value: unknown): string {
+  const text = String(value).replace(/[^\x20-\x7e]/g, '?')
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text
+}
+
+async function checkInput(
+  type: ResourceType,
+  name: string,
+  operation: OperationShape,
+  input: unknown,
+): Promise<JsonObject> {
+  const schema = operation.input ?? (isCreate(operation) ? type.table.data : null)
+  const where = `${name} of ${type.kind}`
+  if (schema === null) {
+    const given = input === undefined || input === null ? [] : Object.keys(Object(input))
+    if (given.length > 0)
+      throw badInput(
+        where,
+        given.map((path) => ({ path, message: 'is not expected: the operation takes no input' })),
+      )
+    return {}
+  }
+  const result = await (schema as StandardSchemaV1)['~standard'].validate(input ?? {})
+  if (result.issues !== undefined) throw badInput(where, result.issues.map(issueOf))
+  // What the schema let through must be JSON, and no larger than a row should carry.
+  const text = JSON.stringify(result.value)
+  if (typeof result.value !== 'object' || result.value === null || Array.isArray(result.value))
+    throw badInput(where, [{ path: '', message: 'must be an object' }])
+  if (text.length > MOST_INPUT)
+    throw badInput(where, [
+      { path: '', message: `is ${text.length} characters of JSON; at most ${MOST_INPUT} are taken` },
+    ])
+  return JSON.parse(text) as JsonObject
+}
+
+function badInput(where: string, issues: readonly Issue[]): RekindleError {
+  const said = issues.slice(0, 10).map(({ path, message }) => (path === '' ? message : `${path}: ${message}`))
+  return new RekindleError('bad_input', `bad input for ${where}: ${said.join('; ')}`, { issues })
+}
+
+function issueOf(issue: StandardSchemaV1.Issue): Issue {
+  const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
+  return { path, message: issue.message }
+}
+
+/** Its parent's topic, or that of what it holds; else the one asked for; else by free capacity. */
+async function topicFor(
+  ports: AcceptPorts,
+  type: ResourceType,
+  name: string,
+  input: JsonObject,
+  options: AcceptOptions,
+): Promise<string | Refusal> {
+  const { types, store, directory } = ports
+  const parent = parentRef(types, type.kind, input)
+  for (const ref of [...(parent === null ? [] : [parent]), ...holdRefs(types, type.kind, name, input)]) {
+    checkId(ref.kind, ref.id)
+    const row = (await store.get(keyOf(ref))) as ResourceRow | undefined
+    if (row === undefined) throw unknownId(ref.kind, ref.id)
+    return row.cluster
+  }
+  const views = directory.views()
+  if (options.cluster !== undefined) {
+    const topics = views.map(({ topic }) => topic)
+    if (topics.includes(options.cluster)) return options.cluster
+    throw new RekindleError(
+      'unknown_cluster',
+      `there is no cluster '${shown(options.cluster)}'${nearest(options.cluster, topics)}; known: ${topics.join(', ') || 'none'}`,
+    )
+  }
+  const size = typeof input.size === 'number' ? input.size : 0
+  const placement = place(views, size)
+  if (placement.placed) return placement.topic
+  const why = placement.why.map(({ topic, reason }) => `${topic}: ${reason}`)
+  throw new RekindleError(
+    'no_cluster',
+    `no cluster can take it: ${why.join('; ') || 'no node was ever started'}`,
+  )
+}
+
+async function repeated(store: Store, request_id: string, hash: string): Promise<AcceptedRow | null> {
+  const request = (await store.get(requestKey(request_id))) as RequestRow | undefined
+  if (request === undefined) return null
+  if (request.hash !== hash)
+    throw new RekindleError(
+      'request_reused',
+      `the request id '${request_id}' was used for another request; use a new one`,
+    )
+  const row = (await store.get(keyOf(request.resource))) as ResourceRow | undefined
+  if (row === undefined) throw unknownId(request.resource.kind, request.resource.id)
+  return { ok: true, row, version: request.accepted_version, repeated: true }
+}
+
+function digest(value: unknown): string {
+  return createHash('sha256').update(canonical(value)).digest('hex')
+}
+
+/** JSON with the keys of objects in order, so that the same body has the same text. */
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value) ?? 'null'
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`
+  const fields = Object.keys(value)
+    .sort()
+    .map((name) => `${JSON.stringify(name)}:${canonical((value as JsonObject)[name])}`)
+  return `{${fields.join(',')}}`
+}

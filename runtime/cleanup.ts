@@ -1,0 +1,86 @@
+// Putting right what lives that are over left: the same steps for a starting node and for a scheduler.
+// Several cleaners may race over the same rows; each row is one compare-and-swap, losers say nothing.
+
+import type { Types } from '../machines/decision.ts'
+import type { Limits } from '../machines/resource.ts'
+import type { ResourceRow } from '../machines/row.ts'
+import { StoreError } from '../store/error.ts'
+import { keyOf, type Store } from '../store/store.ts'
+import type { Calls } from './calls.ts'
+import { commit, type Runner } from './commit.ts'
+
+export interface CleanupPorts {
+  readonly types: Types
+  readonly store: Store
+  readonly calls: Calls
+  readonly limits: Limits
+  readonly runner: Runner
+  readonly now: () => number
+  readonly onFault: (row: ResourceRow, error: unknown) => void
+}
+
+export interface CleanupDuty {
+  /** `host@backend`. */
+  readonly worker: string
+  /** Claims of this incarnation and all before it are over. */
+  readonly incarnation: number
+  /** The driver of that node can fence or undo. */
+  readonly at_backend: boolean
+  readonly reason: string
+}
+
+export interface Cleaned {
+  readonly put_right: number
+  /** Rows that another cleaner had first. */
+  readonly lost: number
+  /** Rows that could not be put right now: a call of this process still runs on them, or a fault. */
+  readonly left: number
+}
+
+const PAGE = 500
+
+/** Puts right every claim of a life that is over. A row that fails does not stop the others (rule R14). */
+export async function cleanClaims(ports: CleanupPorts, duty: CleanupDuty): Promise<Cleaned> {
+  const total = { put_right: 0, lost: 0, left: 0 }
+  const filter = { worker: duty.worker, taken: true, incarnation_up_to: duty.incarnation }
+  let after: string | null = null
+  do {
+    const page: { rows: readonly unknown[]; next: string | null } = await ports.store.list(filter, {
+      after,
+      limit: PAGE,
+    })
+    const results = await Promise.all((page.rows as ResourceRow[]).map((row) => cleanOne(ports, duty, row)))
+    for (const result of results) total[result]++
+    after = page.next
+  } while (after !== null)
+  return total
+}
+
+async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow): Promise<keyof Cleaned> {
+  // Without a mark to raise, the row may not change hands while the old call runs here (rule R18).
+  if (!duty.at_backend && ports.calls.holds(keyOf(row))) return 'left'
+  try {
+    const outcome = await commit(
+      ports.types,
+      ports.store,
+      {
+        ref: row,
+        event: () => ({
+          type: 'cleanup',
+          worker: duty.worker,
+          incarnation: duty.incarnation,
+          at_backend: duty.at_backend,
+          reason: duty.reason,
+          limits: ports.limits,
+          at: ports.now(),
+        }),
+      },
+      ports.runner,
+    )
+    return outcome.ok ? 'put_right' : 'lost'
+  } catch (error) {
+    if (error instanceof StoreError && error.code === 'store_lost') throw error
+    ports.onFault(row, error)
+    return 'left'
+  }
+}

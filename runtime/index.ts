@@ -1,0 +1,39 @@
+// The embedding: createRuntime and what it takes and gives.
+
+export { backup } from '../machines/backup.ts'
+export { defineResource } from '../machines/definition.ts'
+export { DefinitionError } from '../machines/error.ts'
+export type * from '../machines/row.ts'
+export { snapshot } from '../machines/snapshot.ts'
+export { volume } from '../machines/volume.ts'
+export { StoreError } from '../store/error.ts'
+export { memoryStore } from '../store/memory.ts'
+export type { AcceptOptions, Refusal } from './accept.ts'
+export {
+  type Driver,
+  type DriverContext,
+  DriverError,
+  type DriverMethod,
+  type DriverSetup,
+} from './driver.ts'
+export { type Environment, realEnvironment, type Timer } from './environment.ts'
+export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
+export type { NodeConfig, Probe } from './node.ts'
+export {
+  type Acceptance,
+  type Answer,
+  type ClusterStatus,
+  createRuntime,
+  type Handle,
+  type KindDoor,
+  type Listed,
+  type ListOptions,
+  type NodeView,
+  type RowOf,
+  type Runtime,
+  type RuntimeEvent,
+  type RuntimeOptions,
+  type SettledOf,
+  type Stuck,
+} from './runtime.ts'
+export { defaultSettings, type Settings } from './settings.ts'

@@ -1,0 +1,630 @@
+// One life of a volume node: runs what its chart asks for (register, beat, claim, drive, finish) against
+// the store and the driver, and feeds back what happened. It decides nothing itself. A life that is over
+// is thrown away; the supervisor makes a new one.
+
+import { type Actor, createActor } from 'xstate'
+import type { Types } from '../machines/decision.ts'
+import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
+import type { Claimant, Limits, ResourceEvent } from '../machines/resource.ts'
+import type { BeatRow, Capabilities, ClusterRow, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
+import { StoreError } from '../store/error.ts'
+import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
+import type { Call, Calls } from './calls.ts'
+import { cleanClaims } from './cleanup.ts'
+import type { Clock } from './clock.ts'
+import { commit, type Runner } from './commit.ts'
+import type { Driver } from './driver.ts'
+import type { Environment, Timer } from './environment.ts'
+import { messageOf } from './error.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { Settings } from './settings.ts'
+import { Aborted, type Ending, work } from './work.ts'
+
+/** Something a node can't work without, besides the store: a lock manager, a mount. */
+export interface Probe {
+  readonly name: string
+  /** Rejects when it is lost: the node stops everything and its heartbeats, as when the store is lost. */
+  check(): Promise<void>
+}
+
+export interface NodeConfig {
+  /** Default: the host's own name, a cluster of one that others may join. */
+  readonly cluster?: string
+  readonly backend: string
+  readonly host: string
+  readonly driver: Driver
+  readonly probes?: readonly Probe[]
+}
+
+export interface NodePorts {
+  readonly environment: Environment
+  readonly clock: Clock
+  readonly store: Store
+  readonly types: Types
+  readonly calls: Calls
+  readonly settings: Settings
+  readonly mailbox: Mailbox
+  readonly runner: Runner
+  readonly chart: typeof nodeChart
+  readonly onProgress: (row: ResourceRow, progress: Progress) => void
+  readonly onUp: (life: NodeLife) => void
+  readonly onOver: (life: NodeLife) => void
+  readonly log: (message: string) => void
+}
+
+/** An operation in this life's hands, from its claim to the end of its finish. */
+interface Held {
+  readonly row: ResourceRow
+  readonly call: Call
+  ending: Ending | null
+  progress_at: number
+}
+
+export class NodeLife {
+  readonly config: NodeConfig
+  /** `cluster@backend`. */
+  readonly topic: string
+  /** `host@backend`. */
+  readonly address: string
+  readonly serviceId: string
+  readonly actor: Actor<typeof nodeChart>
+  readonly #ports: NodePorts
+  readonly #held = new Map<Key, Held>()
+  readonly #waitingFinishes = new Set<Key>()
+  /** The store refused or was lost when this life last wanted it: its end counts against nobody (rule R14). */
+  storeTrouble = false
+  #tick: Timer | null = null
+  #capabilities: Capabilities | null = null
+  #over = false
+  /** Settles when a life that was stopped has signed off. */
+  left: Promise<void> = Promise.resolve()
+
+  constructor(config: NodeConfig, ports: NodePorts) {
+    const cluster = config.cluster ?? config.host
+    this.config = config
+    this.#ports = ports
+    this.topic = `${cluster}@${config.backend}`
+    this.address = `${config.host}@${config.backend}`
+    this.serviceId = `${this.topic}@${config.host}`
+    const { concurrency, heartbeat_ms, fence_after_ms } = ports.settings
+    const { backend, host } = config
+    const commands = {
+      register: () => this.#run(() => this.#register()),
+      setUp: () => this.#run(() => this.#setUp()),
+      cleanOwn: () => this.#run(() => this.#cleanOwn()),
+      join: () => this.#run(() => this.#join()),
+      beat: () => void this.#beat(),
+      claim: (_: unknown, { key }: { key: Key }) => void this.#claim(key),
+      finish: (_: unknown, { key }: { key: Key }) => void this.#finish(key),
+      holdFinish: (_: unknown, { key }: { key: Key }) => void this.#waitingFinishes.add(key),
+      releaseHeldFinishes: () => this.#releaseHeldFinishes(),
+      dropDoorbell: (_: unknown, { key }: { key: Key }) => this.#ports.mailbox.put(key),
+      askNext: () => this.#askNext(),
+      abortAll: () => this.#abortAll(),
+      leave: () => {
+        this.left = this.#leave()
+      },
+    }
+    this.actor = createActor(ports.chart.provide({ actions: commands as never }), {
+      input: { cluster, backend, host, concurrency, heartbeat_ms, fence_after_ms },
+    })
+    this.actor.subscribe({
+      next: (snapshot) => {
+        if (snapshot.hasTag('over')) this.#end()
+      },
+      // A broken invariant stops the node, never the process.
+      error: (error) => {
+        ports.log(`${this.address}: ${messageOf(error)}`)
+        this.#abortAll()
+        this.#end()
+      },
+    })
+  }
+
+  get context(): NodeContext {
+    return this.actor.getSnapshot().context as NodeContext
+  }
+
+  /** The state of the chart: `up`, `fenced`, ... */
+  get state(): string {
+    return this.actor.getSnapshot().value as string
+  }
+
+  /** Whether the supervisor is to start another life. */
+  get restarts(): boolean {
+    const snapshot = this.actor.getSnapshot()
+    return snapshot.status === 'error' || snapshot.hasTag('restart')
+  }
+
+  /** What it works on now. */
+  get held(): readonly ResourceRow[] {
+    return [...this.#held.values()].map(({ row }) => row)
+  }
+
+  start(): void {
+    this.actor.start()
+    this.#armTick()
+  }
+
+  send(event: NodeEvent): void {
+    if (!this.#over) this.actor.send(event)
+  }
+
+  #end(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#tick?.clear()
+    this.#ports.mailbox.leave(this.#wake)
+    this.#ports.onOver(this)
+  }
+
+  #armTick(): void {
+    const { environment, clock, settings } = this.#ports
+    if (this.#over) return
+    this.#tick = environment.timer(tickEvery(settings.heartbeat_ms), () => {
+      if (this.context.incarnation !== null) this.send({ type: 'tick', at: clock.now() })
+      this.#armTick()
+    })
+  }
+
+  /** Runs one of the steps of a start; a step that can't be done ends this life. */
+  #run(step: () => Promise<void>): void {
+    step().catch((error: unknown) => {
+      const reason = messageOf(error)
+      this.storeTrouble = isStoreTrouble(error)
+      this.send(isStoreTrouble(error) ? { type: 'store.lost', reason } : { type: 'set_up.failed', reason })
+      this.send({ type: 'register.failed', reason })
+    })
+  }
+
+  // ---- the start of a life ----
+
+  /** Takes the next incarnation of this host@backend, whatever cluster its earlier lives were in (rule R11). */
+  async #register(): Promise<void> {
+    const { store, environment, settings, clock } = this.#ports
+    for (;;) {
+      const services = await this.#ownServices()
+      const running = store.exclusive ? undefined : services.find((service) => service.state !== 'down')
+      if (running !== undefined && !(await this.#isSilent(running))) {
+        const reason = `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
+        this.send({ type: 'register.refused', reason })
+        return
+      }
+      const own = services.find((service) => service.id === this.serviceId)
+      const incarnation = Math.max(0, ...services.map((service) => service.incarnation)) + 1
+      const next: ServiceRow = {
+        kind: 'service',
+        id: this.serviceId,
+        version: (own?.version ?? 0) + 1,
+        cluster: this.topic.slice(0, this.topic.indexOf('@')),
+        backend: this.config.backend,
+        host: this.config.host,
+        incarnation,
+        state: 'starting',
+        cleaned_incarnation: own?.cleaned_incarnation ?? 0,
+        cleans_at_backend: this.#cleansAtBackend(),
+        disabled: own?.disabled ?? false,
+        disabled_reason: own?.disabled_reason ?? null,
+      }
+      const elsewhere = services.filter((service) => service.id !== this.serviceId)
+      for (const service of elsewhere)
+        this.#ports.log(
+          `${this.address} was in ${service.id}; its resources there are not moved to ${this.topic}`,
+        )
+      const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
+      if (own === undefined) expect.push({ key: keyOf(next), version: 0 })
+      const ended = elsewhere
+        .filter((service) => service.state !== 'down')
+        .map((service) => ({ put: { ...service, version: service.version + 1, state: 'down' as const } }))
+      const changes = [{ put: next }, ...ended].map((change) => change as unknown as { put: StoredRow })
+      if ((await store.transact(expect, changes)).ok) {
+        await this.#makeCluster()
+        this.send({ type: 'registered', incarnation, at: clock.now() })
+        await this.#beat()
+        return
+      }
+      // Someone else registered or changed a service row: look again.
+      await new Promise<void>((resolve) => environment.timer(settings.heartbeat_ms / 8, resolve))
+    }
+  }
+
+  async #ownServices(): Promise<ServiceRow[]> {
+    const services = await listAll<ServiceRow>(this.#ports.store, 'service')
+    return services.filter(
+      ({ host, backend }) => host === this.config.host && backend === this.config.backend,
+    )
+  }
+
+  /** Watches a running life's beat for down_after; true if it stood still all the while. */
+  async #isSilent(service: ServiceRow): Promise<boolean> {
+    const { store, clock, environment, settings } = this.#ports
+    const counter = async () => ((await store.get(`beat/${service.id}`)) as BeatRow | undefined)?.counter
+    const before = await counter()
+    const until = clock.now() + settings.down_after_ms
+    while (clock.now() < until) {
+      await new Promise<void>((resolve) => environment.timer(settings.sweep_ms, resolve))
+      if (this.#over || (await counter()) !== before) return false
+    }
+    return true
+  }
+
+  /** Two nodes may make the row of their cluster at once: one row, both go on. */
+  async #makeCluster(): Promise<void> {
+    const made: ClusterRow = {
+      kind: 'cluster',
+      id: this.topic,
+      version: 1,
+      disabled: false,
+      disabled_reason: null,
+      frozen: false,
+    }
+    if ((await this.#ports.store.get(keyOf(made))) !== undefined) return
+    await this.#ports.store.transact(
+      [{ key: keyOf(made), version: 0 }],
+      [{ put: made as unknown as StoredRow }],
+    )
+  }
+
+  async #setUp(): Promise<void> {
+    for (const probe of this.config.probes ?? []) await probe.check()
+    const { driver, host, backend } = this.config
+    const controller = new AbortController()
+    await driver.setup?.({
+      cluster: this.topic.slice(0, this.topic.indexOf('@')),
+      backend,
+      host,
+      signal: controller.signal,
+      log: (message) => this.#ports.log(`${this.address}: ${message}`),
+    })
+    await this.#askCapabilities()
+    this.send({ type: 'set_up.done' })
+  }
+
+  /** The rows of its own earlier incarnations, and no others (rules R2, R17). */
+  async #cleanOwn(): Promise<void> {
+    const { types, store, calls, settings, runner, environment, log } = this.#ports
+    const incarnation = this.context.incarnation!
+    await cleanClaims(
+      {
+        types,
+        store,
+        calls,
+        runner,
+        limits: limitsOf(settings),
+        now: () => environment.now(),
+        onFault: (row, error) =>
+          log(`${this.address}: ${keyOf(row)} could not be put right: ${messageOf(error)}`),
+      },
+      {
+        worker: this.address,
+        incarnation: incarnation - 1,
+        at_backend: this.#cleansAtBackend(),
+        reason: `${this.address} was restarted`,
+      },
+    )
+    // What is left is taken up by the sweeps; a start does not wait for it (rule R14).
+    this.send({ type: 'cleaned' })
+  }
+
+  async #join(): Promise<void> {
+    const refused = await this.#swapService((service) => ({ ...service, state: 'up' }), 'starting')
+    if (refused === null) {
+      this.send({ type: 'joined' })
+      this.#ports.onUp(this)
+    } else this.send({ type: 'join.refused', reason: refused })
+  }
+
+  /** Swaps the service row if it is still this life's and in this state; else says why not. */
+  async #swapService(
+    change: (service: ServiceRow) => ServiceRow,
+    ...states: ServiceRow['state'][]
+  ): Promise<string | null> {
+    for (;;) {
+      const service = await this.#service()
+      const fault = this.#notMine(service, ...states)
+      if (fault !== null || service === undefined) return fault
+      const next = { ...change(service), version: service.version + 1 } as unknown as StoredRow
+      const result = await this.#ports.store.transact(
+        [{ key: keyOf(service), version: service.version }],
+        [{ put: next }],
+      )
+      if (result.ok) return null
+    }
+  }
+
+  async #service(): Promise<ServiceRow | undefined> {
+    return (await this.#ports.store.get(this.#serviceKey())) as ServiceRow | undefined
+  }
+
+  #notMine(service: ServiceRow | undefined, ...states: ServiceRow['state'][]): string | null {
+    if (service === undefined) return 'its service row was removed'
+    if (service.incarnation !== this.context.incarnation)
+      return `life ${service.incarnation} has taken its place`
+    if (!states.includes(service.state)) return `it was declared ${service.state}`
+    return null
+  }
+
+  #serviceKey(): Key {
+    return `service/${this.serviceId}`
+  }
+
+  #cleansAtBackend(): boolean {
+    return this.config.driver.fence !== undefined || this.config.driver.undo !== undefined
+  }
+
+  // ---- heartbeats ----
+
+  /** A durable swap of the beat row that binds the service row: it proves that the store takes writes. */
+  async #beat(): Promise<void> {
+    const { store, clock, environment } = this.#ports
+    const sent_at = clock.now()
+    try {
+      for (const probe of this.config.probes ?? []) {
+        try {
+          await probe.check()
+        } catch (error) {
+          this.send({ type: 'probe.lost', reason: `${probe.name} is lost: ${messageOf(error)}` })
+          return
+        }
+      }
+      for (;;) {
+        const [service, beat] = (await Promise.all([
+          this.#service(),
+          store.get(`beat/${this.serviceId}`),
+        ])) as [ServiceRow | undefined, BeatRow | undefined]
+        const fault = this.#notMine(service, 'starting', 'up')
+        if (fault !== null || service === undefined) {
+          this.send({ type: 'beat.refused', reason: fault ?? '' })
+          return
+        }
+        const next: BeatRow = {
+          kind: 'beat',
+          id: this.serviceId,
+          version: (beat?.version ?? 0) + 1,
+          incarnation: service.incarnation,
+          counter: (beat?.counter ?? 0) + 1,
+          capabilities: this.#capabilities,
+          reported_at: environment.now(),
+        }
+        const result = await store.transact(
+          [
+            { key: keyOf(service), version: service.version },
+            { key: keyOf(next), version: next.version - 1 },
+          ],
+          [{ put: next as unknown as StoredRow }],
+        )
+        if (result.ok) break
+      }
+      this.storeTrouble = false
+      this.send({ type: 'beat.done', sent_at })
+      void this.#askCapabilities()
+    } catch (error) {
+      this.storeTrouble = isStoreTrouble(error)
+      this.#ports.log(`${this.address}: a heartbeat failed: ${messageOf(error)}`)
+      this.send({ type: 'beat.failed' })
+    }
+  }
+
+  async #askCapabilities(): Promise<void> {
+    try {
+      const said = await this.config.driver.capabilities?.()
+      if (said !== undefined) this.#capabilities = { total_gib: said.total_gib, free_gib: said.free_gib }
+    } catch (error) {
+      // Losing sight of the backend is not losing the store: the last report stands.
+      this.#ports.log(`${this.address}: the driver could not say its capabilities: ${messageOf(error)}`)
+    }
+  }
+
+  // ---- claims ----
+
+  readonly #wake = () => this.#askNext()
+
+  #askNext(): void {
+    const { mailbox, clock } = this.#ports
+    const snapshot = this.actor.getSnapshot()
+    const context = snapshot.context as NodeContext
+    if (this.#over || !snapshot.hasTag('claims') || context.in_flight >= context.concurrency) return
+    const at = clock.now()
+    // Not fresh: the next good beat asks again.
+    if (!isFreshAt(context, at)) return
+    const key = mailbox.take()
+    if (key === undefined) mailbox.wait(this.#wake)
+    else this.send({ type: 'doorbell', key, at })
+  }
+
+  #claimant(rows: ReadonlyMap<Key, StoredRow>): Claimant {
+    const service = (rows.get(this.#serviceKey()) as ServiceRow | undefined) ?? null
+    return { worker: this.address, host: this.config.host, incarnation: this.context.incarnation!, service }
+  }
+
+  async #claim(key: Key): Promise<void> {
+    const { types, store, calls, runner, environment } = this.#ports
+    try {
+      // A call of this process still runs on it and nothing at the backend can stop it (rule R18); its end
+      // rings again.
+      if (calls.holds(key)) return this.send({ type: 'ended' })
+      const outcome = await commit(
+        types,
+        store,
+        {
+          ref: refFrom(key),
+          binds: this.#serviceKey(),
+          event: (_, rows) => ({ type: 'claim', claimant: this.#claimant(rows), at: environment.now() }),
+        },
+        { ...runner, drive: (row) => this.#begin(row), clean: (row) => this.#begin(row) },
+      )
+      // Another node had it first, or the row no longer asks: that is how it should be.
+      if (!outcome.ok) this.send({ type: 'ended' })
+    } catch (error) {
+      this.#ports.log(`${this.address}: claim of ${key} failed: ${messageOf(error)}`)
+      this.send({ type: 'ended' })
+    }
+  }
+
+  /** The claim is durable: the driver may start, if this life still may. */
+  #begin(row: ResourceRow): void {
+    const { calls, clock, types, store, environment, settings } = this.#ports
+    const key = keyOf(row)
+    if (!this.#over && !isFreshAt(this.context, clock.now())) this.send({ type: 'tick', at: clock.now() })
+    // Over meanwhile: the row keeps its claim, and a cleaner finds it.
+    if (this.#over) return
+    const call = calls.begin({
+      key,
+      fence: row.fence,
+      worker: this.address,
+      controller: new AbortController(),
+      can_fence: this.config.driver.fence !== undefined,
+    })
+    const held: Held = { row, call, ending: null, progress_at: environment.now() }
+    this.#held.set(key, held)
+    const bench = {
+      types,
+      store,
+      driver: this.config.driver,
+      calls,
+      environment,
+      worker: this.address,
+      operation_timeout_ms: settings.operation_timeout_ms,
+      abort_grace_ms: settings.abort_grace_ms,
+      onProgress: (of: ResourceRow, progress: Progress) => this.#onProgress(held, of, progress),
+      log: (message: string) => this.#ports.log(`${this.address}: ${message}`),
+    }
+    void work(bench, row, call).then((ending) => {
+      held.ending = ending
+      this.send({ type: 'settled', key, at: clock.now() })
+    })
+  }
+
+  #onProgress(held: Held, row: ResourceRow, progress: Progress): void {
+    const { types, store, environment, settings, runner } = this.#ports
+    if (this.#over) return
+    this.#ports.onProgress(row, progress)
+    const now = environment.now()
+    if (now - held.progress_at < settings.progress_ms) return
+    held.progress_at = now
+    const { fraction, note } = progress
+    const event = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent => ({
+      type: 'progress',
+      claimant: this.#claimant(rows),
+      fence: row.fence,
+      fraction,
+      note,
+      at: environment.now(),
+    })
+    // Progress that is lost or refused harms nobody.
+    commit(
+      types,
+      store,
+      { ref: row, binds: this.#serviceKey(), event: (_, rows) => event(rows) },
+      runner,
+    ).catch(() => {})
+  }
+
+  // ---- finishes ----
+
+  async #finish(key: Key): Promise<void> {
+    const { types, store, runner, environment, settings } = this.#ports
+    const held = this.#held.get(key)
+    if (held?.ending == null) return
+    const { row, ending } = held
+    const name = row.operation!.cleanup === null ? row.operation!.name : 'cleanup'
+    const event = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent => {
+      const at = environment.now()
+      const owned = { claimant: this.#claimant(rows), fence: row.fence, at }
+      if (ending.ok) return { type: `${name}.done`, ...owned, changes: ending.changes } as ResourceEvent
+      const { code, message } = ending
+      const failures = (row.operation!.cleanup?.failures ?? 0) + 1
+      const not_before = at + Math.min(60_000, settings.sweep_ms * 2 ** failures)
+      return {
+        type: `${name}.failed`,
+        ...owned,
+        error: { code, message },
+        not_before,
+        limits: limitsOf(settings),
+      } as ResourceEvent
+    }
+    try {
+      // Refused: this claim is no longer ours, the late finish changes nothing (rules R1, R5).
+      await commit(
+        types,
+        store,
+        { ref: row, binds: this.#serviceKey(), event: (_, rows) => event(rows) },
+        runner,
+      )
+      this.#held.delete(key)
+      this.send({ type: 'ended' })
+    } catch (error) {
+      this.#ports.log(`${this.address}: finish of ${key} failed: ${messageOf(error)}`)
+      // The claim stays, so that nothing is lost: it is tried again while this life lasts, cleaned after it.
+      if (isStoreTrouble(error)) {
+        environment.timer(settings.heartbeat_ms / 2, () =>
+          this.send({ type: 'settled', key, at: this.#ports.clock.now() }),
+        )
+        return
+      }
+      this.send({ type: 'store.lost', reason: messageOf(error) })
+    }
+  }
+
+  #releaseHeldFinishes(): void {
+    const { clock } = this.#ports
+    for (const key of this.#waitingFinishes) this.send({ type: 'settled', key, at: clock.now() })
+    this.#waitingFinishes.clear()
+  }
+
+  // ---- the end of a life ----
+
+  /** Aborts are advice: the calls stay known until they settle (rule R18). */
+  #abortAll(): void {
+    const why = this.actor.getSnapshot().context.reason ?? 'its node is over'
+    for (const { call } of this.#held.values())
+      this.#ports.calls.abort(call, new Aborted('node_over', `${this.address}: ${why}`))
+    this.#held.clear()
+  }
+
+  /** Nothing in hand: nobody needs to wait until it is declared down. */
+  async #leave(): Promise<void> {
+    const { store } = this.#ports
+    try {
+      // A claim that could not be put right must not be hidden by cleanup_done (rule R6).
+      const left = await store.count({ worker: this.address, taken: true })
+      await this.#swapService(
+        (service) => ({
+          ...service,
+          state: 'down',
+          cleaned_incarnation: left === 0 ? service.incarnation : service.cleaned_incarnation,
+        }),
+        'starting',
+        'up',
+      )
+    } catch (error) {
+      this.#ports.log(`${this.address}: could not sign off: ${messageOf(error)}`)
+    }
+  }
+}
+
+export function limitsOf(settings: Settings): Limits {
+  return { attempts: settings.attempts, cleanups: settings.cleanups }
+}
+
+export function isStoreTrouble(error: unknown): boolean {
+  return error instanceof StoreError && (error.code === 'store_lost' || error.code === 'store_refused')
+}
+
+/** `kind/id`; a kind holds no slash. */
+export function refFrom(key: Key): { kind: string; id: string } {
+  const slash = key.indexOf('/')
+  return { kind: key.slice(0, slash), id: key.slice(slash + 1) }
+}
+
+/** All rows of a kind that has few. */
+export async function listAll<T>(store: Store, kind: string): Promise<T[]> {
+  const rows: unknown[] = []
+  let after: Key | null = null
+  do {
+    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list({ kind }, { after })
+    rows.push(...page.rows)
+    after = page.next
+  } while (after !== null)
+  return rows as T[]
+}

@@ -1,0 +1,215 @@
+// One claim's work: raise the mark, run the driver's method, watch its time, and say how it ended once the
+// row may be released (rule R18). It never writes a row; the node that claimed does.
+
+import { holdRefs, parentRef, type Types } from '../machines/decision.ts'
+import type { JsonObject, Progress, Ref, ResourceRow } from '../machines/row.ts'
+import { keyOf, type Store } from '../store/store.ts'
+import type { Call, Calls } from './calls.ts'
+import { type Driver, type DriverContext, DriverError, type DriverMethod } from './driver.ts'
+import type { Environment } from './environment.ts'
+import { messageOf } from './error.ts'
+
+/** How a claim's work ended, as the chart is told. */
+export type Ending =
+  | { readonly ok: true; readonly changes: JsonObject }
+  | { readonly ok: false; readonly code: string; readonly message: string }
+
+/** What is aborted, and why; `code` goes into the row where the abort ends the operation. */
+export class Aborted extends Error {
+  readonly code: string
+  constructor(code: string, message: string) {
+    super(message)
+    this.name = 'AbortError'
+    this.code = code
+  }
+}
+
+export interface Bench {
+  readonly types: Types
+  readonly store: Store
+  readonly driver: Driver
+  readonly calls: Calls
+  readonly environment: Environment
+  /** `host@backend`. */
+  readonly worker: string
+  readonly operation_timeout_ms: number
+  /** How long an aborted call may take to settle before its mark is raised over it. */
+  readonly abort_grace_ms: number
+  readonly onProgress: (row: ResourceRow, progress: Progress) => void
+  readonly log: (message: string) => void
+}
+
+/** Changes to a row's data above this many characters of JSON are nonsense. */
+const MOST_CHANGES = 256 * 1024
+
+/**
+ * Does what the claimed row asks for and resolves when the row may be released; never rejects. A call that
+ * was aborted and does not settle: with a driver that fences, the mark is raised over it and the work ends;
+ * without one it resolves only when the call has settled.
+ */
+export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<Ending> {
+  let method: DriverMethod | null
+  let related: { [kind: string]: ResourceRow }
+  try {
+    related = await relatedRows(bench, row)
+    // An older claim's call may still run somewhere: from here on the backend refuses it (rule R8).
+    await raiseMarks(bench.driver, row, Object.values(related), 0)
+    call.controller.signal.throwIfAborted()
+    method = methodFor(bench.driver, row)
+  } catch (error) {
+    bench.calls.settled(call)
+    return failure(error)
+  }
+  if (method !== null) return run(bench, method, contextOf(bench, row, related, call), call)
+  bench.calls.settled(call)
+  return { ok: true, changes: {} }
+}
+
+/** What the claim asks of the driver; null where nothing is to be done at the backend. */
+function methodFor(driver: Driver, row: ResourceRow): DriverMethod | null {
+  const { cleanup, cancel_requested_at } = row.operation!
+  if (cleanup !== null) return undoOf(driver, cleanup.policy)
+  if (cancel_requested_at !== null) throw new Aborted('cancelled', 'cancelled before the driver was called')
+  return methodOf(driver, row)
+}
+
+function methodOf(driver: Driver, row: ResourceRow): DriverMethod {
+  const { name } = row.operation!
+  const methods = driver.operations[row.kind]
+  const method = methods?.[name]
+  if (typeof method !== 'function')
+    throw new DriverError('no_driver_method', `the driver has no method for ${name} of ${row.kind}`)
+  return (context) => method.call(methods, context)
+}
+
+/** Only where the policy says that nothing is left: an error status keeps what was made. */
+function undoOf(driver: Driver, policy: string): DriverMethod | null {
+  if (driver.undo === undefined || (policy !== 'restore' && policy !== 'gone')) return null
+  return (context) => driver.undo!(context)
+}
+
+async function run(bench: Bench, method: DriverMethod, context: DriverContext, call: Call): Promise<Ending> {
+  const { calls, environment } = bench
+  const limit = bench.types.get(context.row.kind)!.table.operations[context.operation]?.timeout_ms
+  const timeout_ms = limit ?? bench.operation_timeout_ms
+  const timer = environment.timer(timeout_ms, () =>
+    calls.abort(call, new Aborted('timed_out', `not done after ${timeout_ms} ms`)),
+  )
+  const settled = Promise.resolve()
+    .then(() => method(context))
+    .then(
+      (answer): Ending => checkedChanges(answer),
+      (error): Ending => failure(error),
+    )
+  // The node may be over by then; the call is known until it settles, whoever waits for it.
+  void settled.then(() => calls.settled(call))
+  try {
+    return await Promise.race([settled, ...(call.can_fence ? [fencedOff(bench, context, call)] : [])])
+  } finally {
+    timer.clear()
+  }
+}
+
+/** Resolves when the call was aborted, did not settle in its grace, and its mark is raised over it. */
+function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<Ending> {
+  const { signal } = call.controller
+  return new Promise((resolve) => {
+    const giveUp = () =>
+      bench.environment.timer(bench.abort_grace_ms, async () => {
+        try {
+          await raiseMarks(bench.driver, context.row, Object.values(context.related), 1)
+          resolve(failure(signal.reason))
+        } catch (error) {
+          bench.log(`the mark of ${keyOf(context.row)} could not be raised: ${messageOf(error)}`)
+          giveUp()
+        }
+      })
+    if (signal.aborted) giveUp()
+    else signal.addEventListener('abort', giveUp, { once: true })
+  })
+}
+
+/** `above`: 0 lets this claim's own effects through, 1 refuses them as well. */
+async function raiseMarks(
+  driver: Driver,
+  row: ResourceRow,
+  related: ResourceRow[],
+  above: number,
+): Promise<void> {
+  if (driver.fence === undefined) return
+  await driver.fence(row, row.fence + above)
+  for (const other of related)
+    if (other.held_by?.kind === row.kind && other.held_by.id === row.id)
+      await driver.fence(other, other.fence + above)
+}
+
+/** The rows that take part, as they are now: the claim holds them. */
+async function relatedRows(
+  { types, store }: Bench,
+  row: ResourceRow,
+): Promise<{ [kind: string]: ResourceRow }> {
+  const refs: Ref[] = holdRefs(types, row.kind, row.operation!.name, row.operation!.input)
+  const parent = parentRef(types, row.kind, row.data)
+  if (parent !== null) refs.push(parent)
+  const related: { [kind: string]: ResourceRow } = {}
+  for (const ref of refs) {
+    const found = await store.get(keyOf(ref))
+    if (found !== undefined) related[ref.kind] = found as unknown as ResourceRow
+  }
+  return related
+}
+
+function contextOf(
+  bench: Bench,
+  row: ResourceRow,
+  related: { [kind: string]: ResourceRow },
+  call: Call,
+): DriverContext {
+  const { name, input } = row.operation!
+  const { signal } = call.controller
+  return {
+    row,
+    operation: name,
+    input,
+    related,
+    signal,
+    fence: row.fence,
+    attempt: row.attempts,
+    progress(fraction, note = '') {
+      if (signal.aborted || !Number.isFinite(fraction)) return
+      const within = Math.min(1, Math.max(0, fraction))
+      bench.onProgress(row, {
+        fraction: within,
+        note: String(note).slice(0, 200),
+        at: bench.environment.now(),
+      })
+    },
+    log: (message) => bench.log(`${keyOf(row)} ${name}: ${String(message).slice(0, 1000)}`),
+  }
+}
+
+function failure(error: unknown): Ending {
+  const code = error instanceof DriverError || error instanceof Aborted ? error.code : 'driver_failed'
+  return { ok: false, code: String(code), message: messageOf(error) }
+}
+
+/** A driver may answer with nothing or with a plain JSON object; anything else is its failure. */
+function checkedChanges(answer: unknown): Ending {
+  if (answer === undefined || answer === null) return { ok: true, changes: {} }
+  const nonsense = (why: string): Ending => ({
+    ok: false,
+    code: 'driver_nonsense',
+    message: `the driver answered with ${why}`,
+  })
+  if (typeof answer !== 'object' || Array.isArray(answer))
+    return nonsense(`a ${Array.isArray(answer) ? 'list' : typeof answer}; changes are an object`)
+  let text: string
+  try {
+    text = JSON.stringify(answer)
+  } catch (error) {
+    return nonsense(`something that is not JSON: ${messageOf(error)}`)
+  }
+  if (text === undefined || text.length > MOST_CHANGES)
+    return nonsense(`more than ${MOST_CHANGES} characters of data`)
+  return { ok: true, changes: JSON.parse(text) as JsonObject }
+}
