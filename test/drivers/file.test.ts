@@ -217,17 +217,17 @@ describe.each(SCENES)('a $title', ({ title, operation, row, given, prepare }) =>
     return { base, before, after: await look(sample), result }
   }
 
-  test('that crashes before any of its effects is done by the next claim, or undone, and leaves nothing else', async () => {
+  test('that crashes before any of its effects is done by running it again, or undone, and leaves nothing else', async () => {
     const { base, before, after, result } = await prepared()
     const crashes = await upToTheEnd(async (n) => {
       const folder = await copied(base)
-      const { disk, died } = crashingDisk(n)
+      const { disk, crashed } = crashingDisk(n)
       const dying = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given)
       const settled = await dying.then(
         () => 'done',
         (error) => error,
       )
-      if (!died()) return 'past the end'
+      if (!crashed()) return 'past the end'
       // Once all that counts is done, a failing removal of the own work folder is not told.
       if (settled !== 'done') expect(settled).toBeInstanceOf(Crash)
       const halfway = await look(folder)
@@ -238,7 +238,8 @@ describe.each(SCENES)('a $title', ({ title, operation, row, given, prepare }) =>
       await fileDriver(undone).undo!(contextOf(claimedAgain(row), operation, given))
       expect(await look(undone)).toEqual(operation === 'create' ? before : { ...halfway, left: [] })
 
-      expect(await run(fileDriver(folder, PIECES), operation, claimedAgain(row), given)).toEqual(result)
+      const again = n % 2 === 0 ? claimedAgain(row) : row
+      expect(await run(fileDriver(folder, PIECES), operation, again, given)).toEqual(result)
       expect(await look(folder)).toEqual(after)
     })
     expect(crashes).toBeGreaterThan(5)
@@ -453,7 +454,7 @@ describe('images and backups', () => {
     const other = rowOf(target, { name: 'other', size: 0.25 }, { fence: 1 })
     await run(driver, 'create', other)
     const restoring = rowOf(backup, facts as JsonObject, { fence: 2 })
-    await run(driver, 'restore', restoring, { related: { volume: other } })
+    await run(driver, 'restore', restoring, { input: { volume_id: 'v2' }, related: { volume: other } })
     for (const path of [imageOf(folder), join(folder, 'snapshots', 's1.img'), imageOf(folder, 'v2')]) {
       const { size, blocks } = await fs.stat(path)
       expect(size).toBe(256 * MIB)
@@ -536,7 +537,7 @@ describe('images and backups', () => {
     const driver = await started(folder)
     const row = rowOf(backup, { ...backupData, sha256: digest }, { fence: 2 })
     const held = { volume: rowOf(target, { size: 2 * SIZE }, { fence: 2 }) }
-    const restoring = run(driver, 'restore', row, { related: held })
+    const restoring = run(driver, 'restore', row, { input: { volume_id: 'v2' }, related: held })
     await expect(restoring).rejects.toMatchObject({
       code: 'backup_damaged',
       message: expect.stringContaining(named),
@@ -550,9 +551,20 @@ describe('images and backups', () => {
     await withBackup(folder)
     const held = { volume: rowOf(target, { size: SIZE / 2 }, { fence: 2 }) }
     const restoring = run(await started(folder), 'restore', rowOf(backup, backupData, { fence: 2 }), {
+      input: { volume_id: 'v2' },
       related: held,
     })
     await expect(restoring).rejects.toMatchObject({ code: 'backup_too_large' })
+  })
+
+  test('a restore that is handed another volume than was asked for overwrites nothing', async () => {
+    const folder = await emptyFolder()
+    await withBackup(folder)
+    const before = await look(folder)
+    const given = { input: { volume_id: 'v2' }, related }
+    const restoring = run(await started(folder), 'restore', rowOf(backup, backupData, { fence: 2 }), given)
+    await expect(restoring).rejects.toMatchObject({ code: 'missing', message: expect.stringContaining('v2') })
+    expect(await look(folder)).toEqual(before)
   })
 })
 

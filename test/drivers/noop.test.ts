@@ -6,11 +6,11 @@ import { noopDriver } from '../../runtime/drivers/noop.ts'
 import { slowed } from '../../runtime/drivers/slowed.ts'
 import { contextOf, type DriverStep, driverContract, rowOf } from '../kit/driver_contract.ts'
 
-const record = { kind: 'dns-record', id: 'r1' }
+const zone = { kind: 'dns-zone', id: 'z1' }
 const story: DriverStep[] = [
-  { ref: record, operation: 'create', makes: { name: 'a' } },
-  { ref: record, operation: 'turn_round' },
-  { ref: record, operation: 'delete' },
+  { ref: zone, operation: 'create', makes: { name: 'a' } },
+  { ref: zone, operation: 'turn_round' },
+  { ref: zone, operation: 'delete' },
 ]
 
 /** Timers that fire at once, and what was asked of them. */
@@ -29,17 +29,17 @@ function opened(driver: Driver) {
 }
 
 function call(driver: Driver, operation: string, given: Partial<DriverContext> = {}) {
-  return driver.operations[record.kind]![operation]!(contextOf(rowOf(record, {}), operation, given))
+  return driver.operations[zone.kind]![operation]!(contextOf(rowOf(zone, {}), operation, given))
 }
 
 describe('the no-op driver', () => {
   driverContract({ story, open: opened(noopDriver()) }, (title, run) => test(title, run))
 
   test('does what it is given and nothing for the rest, of that kind and of any other', async () => {
-    const driver = noopDriver({ 'dns-record': { grow: async ({ input }) => ({ size: input.size ?? 0 }) } })
+    const driver = noopDriver({ 'dns-zone': { grow: async ({ input }) => ({ size: input.size ?? 0 }) } })
     expect(await call(driver, 'grow', { input: { size: 3 } })).toEqual({ size: 3 })
     expect(await call(driver, 'delete')).toBeUndefined()
-    expect(await driver.operations.other!.create!(contextOf(rowOf(record, {}), 'create'))).toBeUndefined()
+    expect(await driver.operations.other!.create!(contextOf(rowOf(zone, {}), 'create'))).toBeUndefined()
   })
 
   test('is no thenable, has every name, and cannot fence', async () => {
@@ -58,7 +58,7 @@ describe('a slowed driver', () => {
 
   test('waits that long before each operation and then does it', async () => {
     const { asked, environment } = instantTimers()
-    const driver = slowed(noopDriver({ 'dns-record': { grow: async () => ({ size: 3 }) } }), 500, environment)
+    const driver = slowed(noopDriver({ 'dns-zone': { grow: async () => ({ size: 3 }) } }), 500, environment)
     expect(await call(driver, 'grow')).toEqual({ size: 3 })
     expect(asked.reduce((sum, ms) => sum + ms, 0)).toBe(500)
   })
@@ -68,7 +68,7 @@ describe('a slowed driver', () => {
     const reason = new Error('cancelled')
     let calls = 0
     let cleared = 0
-    const inner = noopDriver({ 'dns-record': { create: async () => void calls++ } })
+    const inner = noopDriver({ 'dns-zone': { create: async () => void calls++ } })
     const driver = slowed(inner, 500, { timer: () => ({ clear: () => void cleared++ }) })
     const settled = call(driver, 'create', { signal: control.signal }).catch((error) => error)
     control.abort(reason)
@@ -79,7 +79,7 @@ describe('a slowed driver', () => {
   test('has what the driver has, bound to it, and no more', async () => {
     class Counting implements Driver {
       #raised = 0
-      readonly operations = Object.freeze({ 'dns-record': Object.freeze({ create: async () => undefined }) })
+      readonly operations = Object.freeze({ 'dns-zone': Object.freeze({ create: async () => undefined }) })
       async fence() {
         this.#raised++
       }
@@ -89,12 +89,12 @@ describe('a slowed driver', () => {
     }
     const inner = new Counting()
     const driver = slowed(inner, 1, instantTimers().environment)
-    await driver.fence!(rowOf(record, {}), 1)
+    await driver.fence!(rowOf(zone, {}), 1)
     expect(inner.raised()).toBe(1)
     expect(driver.undo).toBeUndefined()
     expect(await call(driver, 'create')).toBeUndefined()
-    expect(driver.operations['dns-record']!.delete).toBeUndefined()
+    expect(driver.operations['dns-zone']!.delete).toBeUndefined()
     expect(driver.operations.other).toBeUndefined()
-    expect(Object.keys(driver.operations)).toEqual(['dns-record'])
+    expect(Object.keys(driver.operations)).toEqual(['dns-zone'])
   })
 })

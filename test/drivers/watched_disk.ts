@@ -1,5 +1,5 @@
 // The real file system with someone watching: asked before each call, in order. The watcher may throw
-// (the process is dead from there on) or wait (the process is stalled there).
+// (a process that crashed does so from there on) or wait (the process is stalled there).
 
 import * as fs from 'node:fs/promises'
 import type { Disk } from '../../runtime/drivers/file/backend.ts'
@@ -21,7 +21,7 @@ export function watchedDisk(watch: Watcher): Disk {
     const value = await result()
     if (name !== 'open') return value
     return watched(value as object, 'handle.', async (call, _, act) => {
-      // A dead process's files are closed too; nothing is asked.
+      // The files of a crashed process are closed too; nobody is asked.
       if (call !== 'handle.close') await watch(call, path)
       return act()
     })
@@ -42,15 +42,15 @@ function watched(target: object, prefix: string, call: Call): object {
 
 export class Crash extends Error {}
 
-/** Dies before the `n`th effect (from 0): it and all that follows never happen. `died` tells whether it came to that. */
-export function crashingDisk(n: number): { disk: Disk; died(): boolean } {
+/** Crashes before the `n`th effect (from 0): it and all that follows never happen. */
+export function crashingDisk(n: number): { disk: Disk; crashed(): boolean } {
   let effects = 0
-  let dead = false
+  let crashed = false
   const disk = watchedDisk((name) => {
-    if (isEffect(name) && effects++ === n) dead = true
-    if (dead) throw new Crash(`dead before effect ${n}`)
+    if (isEffect(name) && effects++ === n) crashed = true
+    if (crashed) throw new Crash(`crashed before effect ${n}`)
   })
-  return { disk, died: () => dead }
+  return { disk, crashed: () => crashed }
 }
 
 /** Stalls before the `n`th effect (from 0) until released. */
