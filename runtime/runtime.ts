@@ -305,9 +305,11 @@ class RunningRuntime implements Runtime {
         actions: {
           post: ((_: unknown, { topic, key }: { topic: string; key: string }) =>
             this.#mailboxes.get(topic)?.put(key)) as never,
-          startNode: ((_: unknown, { address }: { address: string }) => this.#startNode(address)) as never,
+          // After the step that asked for it: an actor is not made inside another one's action.
+          startNode: ((_: unknown, { address }: { address: string }) =>
+            queueMicrotask(() => this.#startNode(address))) as never,
           startAll: (() => {
-            for (const address of this.#configs.keys()) this.#startNode(address)
+            for (const address of this.#configs.keys()) queueMicrotask(() => this.#startNode(address))
           }) as never,
         },
       }),
@@ -506,6 +508,8 @@ class RunningRuntime implements Runtime {
     const reason = life.context.reason ?? life.state
     this.#log(`${life.address}: life ${life.context.incarnation ?? '?'} is over (${life.state}): ${reason}`)
     this.#starting?.(life)
+    this.#onOver()
+    if (this.#stopping !== null) return
     const ended = {
       type: 'node.ended',
       address: life.address,
@@ -517,7 +521,6 @@ class RunningRuntime implements Runtime {
     // A store that refuses now will refuse at once again: wait a little before the next start.
     if (life.storeTrouble) this.#later(this.settings.heartbeat_ms, async () => this.#supervisor.send(ended))
     else this.#supervisor.send(ended)
-    this.#onOver()
   }
 
   node(host: string): { kill(): void; drain(): void; start(): void } {
