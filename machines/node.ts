@@ -35,9 +35,12 @@ export interface NodeContext extends NodeInput {
 
 export type NodeEvent =
   | { readonly type: 'registered'; readonly incarnation: number; readonly at: number }
-  | { readonly type: 'register.refused' | 'register.failed'; readonly reason: string }
+  | { readonly type: 'register.refused'; readonly reason: string }
   | { readonly type: 'set_up.done' }
-  | { readonly type: 'set_up.failed'; readonly reason: string }
+  /** A step of the start could not be done. */
+  | { readonly type: 'start.failed'; readonly reason: string }
+  /** Something that the protocol says can't be. */
+  | { readonly type: 'broken'; readonly reason: string }
   /** Its own earlier incarnations' rows are put right, as far as that went (later sweeps do the rest). */
   | { readonly type: 'cleaned' }
   | { readonly type: 'joined' }
@@ -159,6 +162,7 @@ const beats = {
   'beat.refused': { target: '#node.fenced', actions: withReason },
   'probe.lost': { target: '#node.fenced', actions: withReason },
   'store.lost': { target: '#node.fenced', actions: withReason },
+  broken: { target: '#node.failed', actions: withReason },
   kill: { target: '#node.killed', actions: withReason },
 }
 
@@ -191,7 +195,7 @@ export const nodeChart = chart.createMachine({
       on: {
         registered: { target: 'setting_up', actions: 'recordIncarnation' },
         'register.refused': { target: 'refused', actions: withReason },
-        'register.failed': { target: 'failed', actions: withReason },
+        'start.failed': { target: 'failed', actions: withReason },
         'store.lost': { target: 'fenced', actions: withReason },
         stop: { target: 'stopped', actions: withReason },
         kill: { target: 'killed', actions: withReason },
@@ -203,14 +207,19 @@ export const nodeChart = chart.createMachine({
       on: {
         ...beats,
         'set_up.done': 'cleaning',
-        'set_up.failed': { target: 'failed', actions: withReason },
+        'start.failed': { target: 'failed', actions: withReason },
         stop: { target: 'stopped', actions: withReason },
       },
     },
     cleaning: {
       description: 'Puts right what its own earlier incarnations left.',
       entry: 'cleanOwn',
-      on: { ...beats, cleaned: 'joining', stop: { target: 'stopped', actions: withReason } },
+      on: {
+        ...beats,
+        cleaned: 'joining',
+        'start.failed': { target: 'failed', actions: withReason },
+        stop: { target: 'stopped', actions: withReason },
+      },
     },
     joining: {
       description: 'Swaps its service row to up, if nobody has declared it down meanwhile.',
@@ -219,6 +228,7 @@ export const nodeChart = chart.createMachine({
         ...beats,
         joined: 'up',
         'join.refused': { target: 'fenced', actions: withReason },
+        'start.failed': { target: 'failed', actions: withReason },
         stop: { target: 'stopped', actions: withReason },
       },
     },
@@ -273,7 +283,7 @@ export const nodeChart = chart.createMachine({
       type: 'final',
     },
     failed: {
-      description: 'Could not start. Its beats stop, so that others clean for it.',
+      description: 'Could not start, or is broken. Its beats stop, so that others clean for it.',
       tags: ['over', 'restart'],
       entry: 'abortAll',
       type: 'final',

@@ -10,7 +10,7 @@ export class Mailbox {
   dropped = 0
   readonly #keys = new Set<Key>()
   /** Nodes with room, in the order in which they asked. */
-  readonly #waiting = new Set<() => void>()
+  readonly #waiting = new Set<() => boolean>()
 
   constructor(capacity: number) {
     this.capacity = capacity
@@ -37,21 +37,24 @@ export class Mailbox {
     return key
   }
 
-  /** Calls `wake` once when there is a doorbell: at once if there is one, else in the order of asking. */
-  wait(wake: () => void): void {
+  /**
+   * Calls `wake` when there is a doorbell, nodes in the order in which they asked. A node that answers false
+   * can't take it now and has to ask again later; the next one is woken.
+   */
+  wait(wake: () => boolean): void {
     this.#waiting.add(wake)
     if (this.#keys.size > 0) this.#wakeNext()
   }
 
   /** Takes a waiting node out. */
-  leave(wake: () => void): void {
+  leave(wake: () => boolean): void {
     this.#waiting.delete(wake)
   }
 
   #wakeNext(): void {
-    const [wake] = this.#waiting
-    if (wake === undefined) return
-    this.#waiting.delete(wake)
-    wake()
+    for (const wake of this.#waiting) {
+      this.#waiting.delete(wake)
+      if (wake()) return
+    }
   }
 }

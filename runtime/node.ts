@@ -99,8 +99,9 @@ export class NodeLife {
       holdFinish: (_: unknown, { key }: { key: Key }) => void this.#waitingFinishes.add(key),
       releaseHeldFinishes: () => this.#releaseHeldFinishes(),
       dropDoorbell: (_: unknown, { key }: { key: Key }) => this.#ports.mailbox.put(key),
-      askNext: () => this.#askNext(),
-      abortAll: () => this.#abortAll(),
+      // After the step that asked for it, when the chart's own count is up to date.
+      askNext: () => queueMicrotask(() => this.#askNext()),
+      abortAll: ({ context }: { context: NodeContext }) => this.#abortAll(context.reason),
       leave: () => {
         this.left = this.#leave()
       },
@@ -115,7 +116,7 @@ export class NodeLife {
       // A broken invariant stops the node, never the process.
       error: (error) => {
         ports.log(`${this.address}: ${messageOf(error)}`)
-        this.#abortAll()
+        this.#abortAll(messageOf(error))
         this.#end()
       },
     })
@@ -172,8 +173,7 @@ export class NodeLife {
     step().catch((error: unknown) => {
       const reason = messageOf(error)
       this.storeTrouble = isStoreTrouble(error)
-      this.send(isStoreTrouble(error) ? { type: 'store.lost', reason } : { type: 'set_up.failed', reason })
-      this.send({ type: 'register.failed', reason })
+      this.send({ type: this.storeTrouble ? 'store.lost' : 'start.failed', reason })
     })
   }
 
@@ -417,19 +417,25 @@ export class NodeLife {
 
   // ---- claims ----
 
-  readonly #wake = () => this.#askNext()
+  /** Woken by the mailbox; false where it can't take now, so that another node is woken. */
+  readonly #wake = (): boolean => this.#mayTake() && this.#askNext()
 
-  #askNext(): void {
-    const { mailbox, clock } = this.#ports
+  #mayTake(): boolean {
     const snapshot = this.actor.getSnapshot()
     const context = snapshot.context as NodeContext
-    if (this.#over || !snapshot.hasTag('claims') || context.in_flight >= context.concurrency) return
-    const at = clock.now()
+    if (this.#over || !snapshot.hasTag('claims') || context.in_flight >= context.concurrency) return false
     // Not fresh: the next good beat asks again.
-    if (!isFreshAt(context, at)) return
+    return isFreshAt(context, this.#ports.clock.now())
+  }
+
+  /** Takes the next doorbell, or waits for one. */
+  #askNext(): boolean {
+    if (!this.#mayTake()) return false
+    const { mailbox, clock } = this.#ports
     const key = mailbox.take()
     if (key === undefined) mailbox.wait(this.#wake)
-    else this.send({ type: 'doorbell', key, at })
+    else this.send({ type: 'doorbell', key, at: clock.now() })
+    return key !== undefined
   }
 
   #claimant(rows: ReadonlyMap<Key, StoredRow>): Claimant {
@@ -562,7 +568,7 @@ export class NodeLife {
         )
         return
       }
-      this.send({ type: 'store.lost', reason: messageOf(error) })
+      this.send({ type: 'broken', reason: messageOf(error) })
     }
   }
 
@@ -575,8 +581,8 @@ export class NodeLife {
   // ---- the end of a life ----
 
   /** Aborts are advice: the calls stay known until they settle (rule R18). */
-  #abortAll(): void {
-    const why = this.actor.getSnapshot().context.reason ?? 'its node is over'
+  #abortAll(reason: string | null): void {
+    const why = reason ?? 'its node is over'
     for (const { call } of this.#held.values())
       this.#ports.calls.abort(call, new Aborted('node_over', `${this.address}: ${why}`))
     this.#held.clear()

@@ -426,7 +426,8 @@ class RunningRuntime implements Runtime {
   }
 
   stop(options: { readonly within_ms?: number } = {}): Promise<void> {
-    this.#stopping ??= this.#stop(options.within_ms ?? null)
+    // Set before anything ends, so that nothing is started again.
+    this.#stopping ??= Promise.resolve().then(() => this.#stop(options.within_ms ?? null))
     return this.#stopping
   }
 
@@ -594,7 +595,8 @@ class RunningRuntime implements Runtime {
 
   async stuck(): Promise<readonly Stuck[]> {
     const { directory, store } = this.#sessionOrThrow()
-    const stuck: Stuck[] = this.#calls.leftovers().map((call) => ({
+    const held = this.#calls.leftovers().filter((call) => !call.can_fence)
+    const stuck: Stuck[] = held.map((call) => ({
       ...refFrom(call.key),
       reason: 'leftover_call',
       message: `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`,

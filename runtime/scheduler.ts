@@ -157,7 +157,7 @@ export class Scheduler {
 
   /** Rule R3: the row is the message; a doorbell that was lost is rung again. */
   async #ringAgain(topic: string): Promise<void> {
-    const limit = Math.min(1_000, this.#ports.roomFor(topic))
+    const limit = this.#ports.roomFor(topic)
     if (limit === 0) return
     const after = this.#rung.get(topic) ?? null
     const page = await this.#ports.store.list({ worker: topic, taken: false }, { after, limit })

@@ -48,21 +48,28 @@ const MOST_CHANGES = 256 * 1024
  * without one it resolves only when the call has settled.
  */
 export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<Ending> {
-  let method: DriverMethod | null
-  let related: { [kind: string]: ResourceRow }
+  const { calls, environment } = bench
+  const limit = bench.types.get(row.kind)!.table.operations[row.operation!.name]?.timeout_ms
+  const timeout_ms = limit ?? bench.operation_timeout_ms
+  const timer = environment.timer(timeout_ms, () =>
+    calls.abort(call, new Aborted('timed_out', `not done after ${timeout_ms} ms`)),
+  )
   try {
-    related = await relatedRows(bench, row)
+    const related = await relatedRows(bench, row)
     // An older claim's call may still run somewhere: from here on the backend refuses it (rule R8).
     await raiseMarks(bench.driver, row, Object.values(related), 0)
     call.controller.signal.throwIfAborted()
-    method = methodFor(bench.driver, row)
+    const method = methodFor(bench.driver, row)
+    if (method !== null) return await run(bench, method, contextOf(bench, row, related, call), call)
+    calls.settled(call)
+    return { ok: true, changes: {} }
   } catch (error) {
-    bench.calls.settled(call)
+    // The driver's method was not begun.
+    calls.settled(call)
     return failure(error)
+  } finally {
+    timer.clear()
   }
-  if (method !== null) return run(bench, method, contextOf(bench, row, related, call), call)
-  bench.calls.settled(call)
-  return { ok: true, changes: {} }
 }
 
 /** What the claim asks of the driver; null where nothing is to be done at the backend. */
@@ -88,13 +95,8 @@ function undoOf(driver: Driver, policy: string): DriverMethod | null {
   return (context) => driver.undo!(context)
 }
 
-async function run(bench: Bench, method: DriverMethod, context: DriverContext, call: Call): Promise<Ending> {
-  const { calls, environment } = bench
-  const limit = bench.types.get(context.row.kind)!.table.operations[context.operation]?.timeout_ms
-  const timeout_ms = limit ?? bench.operation_timeout_ms
-  const timer = environment.timer(timeout_ms, () =>
-    calls.abort(call, new Aborted('timed_out', `not done after ${timeout_ms} ms`)),
-  )
+/** Never rejects: a driver's failure is an ending. */
+function run(bench: Bench, method: DriverMethod, context: DriverContext, call: Call): Promise<Ending> {
   const settled = Promise.resolve()
     .then(() => method(context))
     .then(
@@ -102,12 +104,8 @@ async function run(bench: Bench, method: DriverMethod, context: DriverContext, c
       (error): Ending => failure(error),
     )
   // The node may be over by then; the call is known until it settles, whoever waits for it.
-  void settled.then(() => calls.settled(call))
-  try {
-    return await Promise.race([settled, ...(call.can_fence ? [fencedOff(bench, context, call)] : [])])
-  } finally {
-    timer.clear()
-  }
+  void settled.then(() => bench.calls.settled(call))
+  return Promise.race([settled, ...(call.can_fence ? [fencedOff(bench, context, call)] : [])])
 }
 
 /** Resolves when the call was aborted, did not settle in its grace, and its mark is raised over it. */
@@ -154,7 +152,7 @@ async function relatedRows(
   const related: { [kind: string]: ResourceRow } = {}
   for (const ref of refs) {
     const found = await store.get(keyOf(ref))
-    if (found !== undefined) related[ref.kind] = found as unknown as ResourceRow
+    if (found !== undefined) related[ref.kind] ??= found as unknown as ResourceRow
   }
   return related
 }
