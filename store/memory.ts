@@ -3,6 +3,7 @@
 
 import { StoreError } from './error.ts'
 import { Feed } from './feed.ts'
+import { plan } from './plan.ts'
 import type {
   Change,
   Commit,
@@ -16,8 +17,7 @@ import type {
   StoredRow,
   StoreSource,
 } from './store.ts'
-import { keyOf } from './store.ts'
-import { assertChanges, frozen, Table } from './table.ts'
+import { Table } from './table.ts'
 
 /**
  * A source whose stores share one memory. With `exclusive: false` several may be open at once and play
@@ -68,23 +68,16 @@ class MemoryStore implements Store {
 
   async transact(expect: readonly Expectation[], changes: readonly Change[]): Promise<Committed | Conflict> {
     this.#assertOpen()
-    assertChanges(expect, changes)
+    const planned = plan(expect, changes)
     const conflicts = expect
       .filter(({ key, version }) => this.#table.version(key) !== version)
       .map(({ key, version }) => ({ key, expected: version, found: this.#table.get(key) ?? null }))
     if (conflicts.length > 0) return { ok: false, conflicts }
     if (changes.length === 0) return { ok: true, offset: this.#feed.offset }
-    const commit: Commit = {
-      offset: this.#feed.offset + 1,
-      changes: changes.map((change) => {
-        const row = 'put' in change ? frozen(change.put) : null
-        const key = 'put' in change ? keyOf(change.put) : change.remove
-        this.#table.set(key, row)
-        return { key, row }
-      }),
-    }
-    this.#feed.add(commit)
-    return { ok: true, offset: commit.offset }
+    for (const { key, row } of planned) this.#table.set(key, row)
+    const offset = this.#feed.offset + 1
+    this.#feed.add({ offset, changes: planned.map(({ key, row }) => ({ key, row })) })
+    return { ok: true, offset }
   }
 
   offset(): number {
