@@ -1,31 +1,19 @@
-// The chart of the api: whether callers are let in. Who sends events: callers (`call`, `reply`), the
-// store's watch (`store.lost`, `store.back`), the runtime's stop. What a call asks for is decided by the
-// resource's chart, not here.
+// The chart of the api: whether callers are let in. Who sends events: the store's watch (`store.lost`,
+// `store.back`) and the runtime's stop. What a call asks for is decided by the resource's chart, not here.
 
-import { type AnyStateMachine, assign, setup } from 'xstate'
+import { type AnyStateMachine, setup } from 'xstate'
 
-export interface ApiContext {
-  /** Accepts under way. */
-  readonly calls: number
-}
-
-export type ApiEvent = { readonly type: 'call' | 'reply' | 'store.lost' | 'store.back' | 'stop' }
+export type ApiEvent = { readonly type: 'store.lost' | 'store.back' | 'stop' }
 
 export const apiChart = setup({
-  types: {} as { context: ApiContext; events: ApiEvent },
-  actions: {
-    noteCall: assign(({ context }) => ({ calls: context.calls + 1 })),
-    noteReply: assign(({ context }) => ({ calls: context.calls - 1 })),
-  },
+  types: {} as { events: ApiEvent },
 }).createMachine({
   id: 'api',
-  context: { calls: 0 },
   initial: 'open',
-  on: { reply: { actions: 'noteReply' } },
   states: {
     open: {
       description: 'Operations are accepted.',
-      on: { call: { actions: 'noteCall' }, 'store.lost': 'suspended', stop: 'stopping' },
+      on: { 'store.lost': 'suspended', stop: 'stopping' },
     },
     suspended: {
       description: 'The store is lost: nothing can be promised, so nothing is accepted.',

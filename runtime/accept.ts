@@ -67,15 +67,18 @@ export async function accept(
   const type = typeOf(ports.types, kind)
   const operation = operationOf(type, name)
   const creates = isCreate(operation)
+  if (creates && id !== null)
+    throw new RekindleError('bad_input', `${name} makes a new ${kind}, whose id is generated; give none`)
+  if (!creates && id === null) throw new RekindleError('bad_input', `${name} of a ${kind} needs its id`)
   if (id !== null) checkId(kind, id)
   if (options.request_id !== undefined) checkRequestId(options.request_id)
   const checked = await checkInput(type, name, operation, input)
-  const hash = digest([kind, id, name, checked, options.cluster ?? null])
-
-  if (options.request_id !== undefined) {
-    const earlier = await repeated(ports.store, options.request_id, hash)
-    if (earlier !== null) return earlier
-  }
+  const request =
+    options.request_id === undefined
+      ? undefined
+      : { id: options.request_id, hash: digest([kind, id, name, checked, options.cluster ?? null]) }
+  const earlier = request === undefined ? null : await repeated(ports.store, request)
+  if (earlier !== null) return earlier
   const ref = { kind, id: id ?? ports.environment.id() }
   const cluster = creates ? await topicFor(ports, type, name, checked, options) : null
   if (cluster !== null && typeof cluster !== 'string') return cluster
@@ -85,7 +88,7 @@ export async function accept(
     {
       ref,
       ...(cluster === null ? {} : { create_in: cluster }),
-      ...(options.request_id === undefined ? {} : { request: { id: options.request_id, hash } }),
+      ...(request === undefined ? {} : { request }),
       event: () => ({
         type: name,
         input: checked,
@@ -102,7 +105,7 @@ export async function accept(
   }
   if (outcome.refused === 'request_taken') {
     // Another call with this id was first, between our look and our swap.
-    return (await repeated(ports.store, options.request_id!, hash))!
+    return (await repeated(ports.store, request!))!
   }
   const { refused } = outcome
   if (refused.found === 'absent' && keyOf(refused.resource) === keyOf(ref) && !creates)
@@ -259,13 +262,13 @@ async function topicFor(
   )
 }
 
-async function repeated(store: Store, request_id: string, hash: string): Promise<AcceptedRow | null> {
-  const request = (await store.get(requestKey(request_id))) as RequestRow | undefined
+async function repeated(store: Store, asked: { id: string; hash: string }): Promise<AcceptedRow | null> {
+  const request = (await store.get(requestKey(asked.id))) as RequestRow | undefined
   if (request === undefined) return null
-  if (request.hash !== hash)
+  if (request.hash !== asked.hash)
     throw new RekindleError(
       'request_reused',
-      `the request id '${request_id}' was used for another request; use a new one`,
+      `the request id '${asked.id}' was used for another request; use a new one`,
     )
   const row = (await store.get(keyOf(request.resource))) as ResourceRow | undefined
   if (row === undefined) throw unknownId(request.resource.kind, request.resource.id)

@@ -1,7 +1,7 @@
 // The injected world: clock, timers, ids. Nothing else in runtime/ touches Date, setTimeout or
 // Math.random; that is what makes a whole run repeatable from one seed.
 
-import { randomBytes } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 
 /** A timer that was set. Clearing one that has fired does nothing. */
 export interface Timer {
@@ -28,6 +28,6 @@ export function realEnvironment(): Environment {
       const handle = setTimeout(run, ms)
       return { clear: () => clearTimeout(handle) }
     },
-    id: () => Date.now().toString(36).padStart(9, '0') + randomBytes(8).toString('hex'),
+    id: () => Date.now().toString(36).padStart(9, '0') + randomUUID().replaceAll('-', '').slice(16),
   }
 }

@@ -256,6 +256,8 @@ class RunningRuntime implements Runtime {
   /** Lives that have begun to start and are neither up nor over. */
   #starting: ((life: NodeLife) => void) | null = null
   #stopping: Promise<void> | null = null
+  /** Calls that are being answered; a stop waits for them. */
+  #callsUnderWay = 0
   #idle: (() => void) | null = null
 
   constructor(options: RuntimeOptions<readonly ResourceType[]>, seams: Seams) {
@@ -433,8 +435,10 @@ class RunningRuntime implements Runtime {
 
   async #stop(within_ms: number | null): Promise<void> {
     this.#api.send({ type: 'stop' })
-    if (this.#api.getSnapshot().context.calls > 0)
-      await new Promise<void>((resolve) => (this.#idle = resolve))
+    if (this.#callsUnderWay > 0)
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
     this.#supervisor.send({ type: 'stop' })
     for (const timer of this.#timers) timer.clear()
     const session = this.#session
@@ -667,8 +671,7 @@ class RunningRuntime implements Runtime {
 
   /** One call through the api: counted while it is under way, so that a stop answers it. */
   async #call<A>(run: (ports: AcceptPorts) => Promise<A>): Promise<A> {
-    if (!this.#api.getSnapshot().can({ type: 'call' })) this.#sessionOrThrow()
-    this.#api.send({ type: 'call' })
+    this.#callsUnderWay++
     try {
       const { store, directory } = this.#sessionOrThrow()
       return await run({
@@ -681,8 +684,7 @@ class RunningRuntime implements Runtime {
     } catch (error) {
       throw storeErrorInWords(error)
     } finally {
-      this.#api.send({ type: 'reply' })
-      if (this.#idle !== null && this.#api.getSnapshot().context.calls === 0) this.#idle()
+      if (--this.#callsUnderWay === 0) this.#idle?.()
     }
   }
 
