@@ -3,7 +3,7 @@
 // grows with the logarithm of the rows, so it is flat for what a folder can hold.
 
 import BTreeModule from 'sorted-btree'
-import { type Expectation, type Filter, type Key, keyOf, type Page, type StoredRow } from './store.ts'
+import type { Filter, Key, Page, StoredRow } from './store.ts'
 
 // The package is CommonJS, so its class lies one level deeper.
 const BTree = BTreeModule.default
@@ -217,47 +217,4 @@ function matches(filter: Filter, row: StoredRow): boolean {
     (worker === undefined || row.worker === worker) &&
     incarnationMatches(filter, incarnationOf(row))
   )
-}
-
-/** A copy that nobody can change. */
-export function frozen<T>(value: T): T {
-  if (typeof value !== 'object' || value === null) return value
-  if (Array.isArray(value)) return Object.freeze(value.map(frozen)) as T
-  const copy: Record<string, unknown> = {}
-  for (const name of Object.keys(value)) {
-    const field = (value as Record<string, unknown>)[name]
-    if (field !== undefined) copy[name] = typeof field === 'object' ? frozen(field) : field
-  }
-  return Object.freeze(copy) as T
-}
-
-/** A call that breaks the contract is a mistake in the program, not a conflict: it throws and changes nothing. */
-export function assertChanges(
-  expect: readonly Expectation[],
-  changes: readonly ({ put: StoredRow } | { remove: Key })[],
-): void {
-  const expected = new Map(expect.map(({ key, version }) => [key, version]))
-  const changed = new Set<Key>()
-  for (const change of changes) {
-    const key = 'put' in change ? keyOf(change.put) : change.remove
-    const version = expected.get(key)
-    if (version === undefined) throw new TypeError(`${key} is changed but not expected`)
-    if (changed.has(key)) throw new TypeError(`${key} is changed twice in one transaction`)
-    changed.add(key)
-    if ('put' in change && change.put.version !== version + 1)
-      throw new TypeError(
-        `${key} is put with version ${change.put.version}; ${version + 1} follows the one expected`,
-      )
-    if ('remove' in change && version === 0)
-      throw new TypeError(`${key} is removed but expected to be absent`)
-  }
-}
-
-/** Freezes JSON all the way down, without a copy. */
-export function frozenInPlace<T extends object>(value: T): T {
-  for (const name in value) {
-    const field = value[name]
-    if (typeof field === 'object' && field !== null) frozenInPlace(field)
-  }
-  return Object.freeze(value)
 }

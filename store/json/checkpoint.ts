@@ -7,8 +7,9 @@ import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { type Adapter, Low } from 'lowdb'
 import { StoreError } from '../error.ts'
+import { freeze } from '../plan.ts'
 import { type Key, keyOf, type StoredRow } from '../store.ts'
-import { frozenInPlace, type Table } from '../table.ts'
+import type { Table } from '../table.ts'
 import type { FileSystem } from './file_system.ts'
 import { segmentOf } from './journal.ts'
 
@@ -144,7 +145,7 @@ export async function readShards(
         'store_damaged',
         `${shard.file} has checksum ${file.checksum}, but ${MANIFEST} names it with ${shard.checksum}: it is of another checkpoint. Nothing was overwritten; put the folder back from a copy.`,
       )
-    for (const row of low.data.rows) table.set(keyOf(row), frozenInPlace(row))
+    for (const row of low.data.rows) table.set(keyOf(row), freeze(row))
   }
 }
 

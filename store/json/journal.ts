@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { StoreError } from '../error.ts'
+import type { Planned } from '../plan.ts'
 import type { Key, StoredRow } from '../store.ts'
 import type { FileSystem, OpenFile } from './file_system.ts'
 
@@ -18,8 +19,6 @@ const SPACE = 32
 const SECTOR = 512
 /** `xxxxxxxx ` before the JSON of each line. */
 const CHECKSUM = 9
-
-export type JournalChange = { readonly put: StoredRow } | { readonly remove: Key }
 
 export const segmentName = (segment: number): string => `journal-${String(segment).padStart(8, '0')}.jsonl`
 
@@ -187,9 +186,20 @@ export class Segment {
   }
 }
 
+/** One transaction as a line has it. */
 export interface JournalRecord {
   readonly offset: number
-  readonly changes: readonly JournalChange[]
+  /** The commit before the first of its batch. */
+  readonly batch: number
+  readonly changes: readonly ({ readonly put: StoredRow } | { readonly remove: Key })[]
+}
+
+/** The JSON of a `JournalRecord`, out of the texts that are there already. */
+export function lineOf(offset: number, batch: number, changes: readonly Planned[]): string {
+  let text = ''
+  for (const { row, text: json } of changes)
+    text += `${text === '' ? '' : ','}${row === null ? '{"remove":' : '{"put":'}${json}}`
+  return `{"offset":${offset},"batch":${batch},"changes":[${text}]}`
 }
 
 /** What could be read of a segment. `end` is where the valid lines end; `rest` tells what lies behind. */
@@ -290,7 +300,7 @@ function assertTorn(name: string, buffer: Buffer, position: number, line: number
   let next = nextLine(buffer, position + 1)
   const torn = next === null || hasHole(buffer, position, next.start)
   for (; next !== null; next = nextLine(buffer, next.end)) {
-    const { batch } = JSON.parse(next.json) as { batch?: number }
+    const { batch } = JSON.parse(next.json) as Partial<JournalRecord>
     // `batch` is the commit before the first of the line's batch. If that is one we have read, the bad line
     // lies in the same batch, and that batch is the last: it was never synced as a whole.
     if (!torn || batch === undefined || batch > offset)

@@ -5,6 +5,7 @@
 import { resolve as absolute } from 'node:path'
 import { StoreError } from '../error.ts'
 import type { Feed } from '../feed.ts'
+import { type Planned, plan } from '../plan.ts'
 import type {
   Change,
   Commit,
@@ -18,11 +19,10 @@ import type {
   StoredRow,
   StoreSource,
 } from '../store.ts'
-import { keyOf } from '../store.ts'
-import { assertChanges, frozen, type Table } from '../table.ts'
+import type { Table } from '../table.ts'
 import { type Manifest, removeUnused, writeCheckpoint } from './checkpoint.ts'
 import { type FileSystem, nodeFileSystem } from './file_system.ts'
-import { type JournalChange, Lines, Segment } from './journal.ts'
+import { Lines, lineOf, Segment } from './journal.ts'
 import { recover } from './recovery.ts'
 
 export interface JsonStoreOptions {
@@ -88,9 +88,7 @@ interface Transaction {
   /** Place in the order of the calls. */
   readonly order: number
   readonly expect: readonly Expectation[]
-  readonly changes: readonly JournalChange[]
-  /** The changes as JSON, made once. */
-  readonly text: string
+  readonly changes: readonly Planned[]
   resolve(outcome: Committed | Conflict): void
   reject(cause: unknown): void
 }
@@ -195,16 +193,7 @@ class JsonStore implements Store {
   transact(expect: readonly Expectation[], changes: readonly Change[]): Promise<Committed | Conflict> {
     return new Promise((resolve, reject) => {
       this.#assertOpen()
-      assertChanges(expect, changes)
-      const own = changes.map((change) => ('put' in change ? { put: frozen(change.put) } : change))
-      this.#judge({
-        order: this.#calls++,
-        expect,
-        changes: own,
-        text: textOf(own),
-        resolve,
-        reject,
-      })
+      this.#judge({ order: this.#calls++, expect, changes: plan(expect, changes), resolve, reject })
     })
   }
 
@@ -239,11 +228,7 @@ class JsonStore implements Store {
 
   #enqueue(transaction: Transaction): void {
     this.#queue.push(transaction)
-    for (const change of transaction.changes) {
-      if ('put' in change)
-        this.#pending.set(keyOf(change.put), { version: change.put.version, by: transaction })
-      else this.#pending.set(change.remove, { version: 0, by: transaction })
-    }
+    for (const { key, version } of transaction.changes) this.#pending.set(key, { version, by: transaction })
     this.#writing ??= this.#writeBatches()
   }
 
@@ -287,10 +272,11 @@ class JsonStore implements Store {
     let characters = 0
     this.#lines.clear()
     for (; taken < this.#queue.length && characters < BATCH_CHARACTERS; taken++) {
-      const { text } = this.#queue[taken]!
-      if (text === '') continue
-      characters += text.length
-      this.#lines.add(`{"offset":${++offset},"batch":${before},"changes":[${text}]}`)
+      const { changes } = this.#queue[taken]!
+      if (changes.length === 0) continue
+      const line = lineOf(++offset, before, changes)
+      characters += line.length
+      this.#lines.add(line)
     }
     return this.#queue.splice(0, taken)
   }
@@ -300,15 +286,15 @@ class JsonStore implements Store {
     for (const transaction of this.#batch) {
       const { changes } = transaction
       if (changes.length > 0) {
-        const told: Commit['changes'] = changes.map((change) => {
-          const row = 'put' in change ? change.put : null
-          const key = 'put' in change ? keyOf(change.put) : change.remove
+        for (const { key, row } of changes) {
           this.#table.set(key, row)
           this.#dirty.add(key)
           if (this.#pending.get(key)?.by === transaction) this.#pending.delete(key)
-          return { key, row }
+        }
+        this.#feed.add({
+          offset: this.#feed.offset + 1,
+          changes: changes.map(({ key, row }) => ({ key, row })),
         })
-        this.#feed.add({ offset: this.#feed.offset + 1, changes: told })
       }
       transaction.resolve({ ok: true, offset: this.#feed.offset })
     }
@@ -474,10 +460,4 @@ class JsonStore implements Store {
   #assertGoing(): void {
     if (this.#left) throw this.#end
   }
-}
-
-const textOf = (changes: readonly JournalChange[]): string => {
-  let text = ''
-  for (const change of changes) text += text === '' ? JSON.stringify(change) : `,${JSON.stringify(change)}`
-  return text
 }

@@ -4,8 +4,9 @@
 import { join } from 'node:path'
 import { StoreError } from '../error.ts'
 import { Feed } from '../feed.ts'
+import { freeze } from '../plan.ts'
 import { type Key, keyOf } from '../store.ts'
-import { frozenInPlace, Table } from '../table.ts'
+import { Table } from '../table.ts'
 import {
   isShard,
   MANIFEST,
@@ -66,7 +67,7 @@ async function recoverOwned(fileSystem: FileSystem, folder: string): Promise<Rec
   await readShards(fileSystem, folder, manifest, table)
   const apply = (record: JournalRecord): void => {
     const changes = record.changes.map((change) => {
-      const row = 'put' in change ? frozenInPlace(change.put) : null
+      const row = 'put' in change ? freeze(change.put) : null
       const key = 'put' in change ? keyOf(change.put) : change.remove
       table.set(key, row)
       dirty.add(key)
