@@ -4,7 +4,7 @@
 import type { ClusterView } from '../machines/placement.ts'
 import type { BeatRow, ClusterRow, ServiceRow } from '../machines/row.ts'
 import type { Commit, Store } from '../store/store.ts'
-import { listAll } from './node.ts'
+import { listAll } from './registration.ts'
 
 export class Directory {
   readonly services = new Map<string, ServiceRow>()

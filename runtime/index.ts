@@ -9,6 +9,19 @@ export { volume } from '../machines/volume.ts'
 export { StoreError } from '../store/error.ts'
 export { memoryStore } from '../store/memory.ts'
 export type { AcceptOptions, Refusal } from './accept.ts'
+export type {
+  Acceptance,
+  Answer,
+  ClusterStatus,
+  Listed,
+  ListOptions,
+  NodeView,
+  Runtime,
+  RuntimeEvent,
+  SettledOf,
+  Stuck,
+} from './api.ts'
+export type { Doors, Handle, KindDoor, RowOf } from './doors.ts'
 export {
   type Driver,
   type DriverContext,
@@ -19,21 +32,6 @@ export {
 export { type Environment, realEnvironment, type Timer } from './environment.ts'
 export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { NodeConfig, Probe } from './node.ts'
-export {
-  type Acceptance,
-  type Answer,
-  type ClusterStatus,
-  createRuntime,
-  type Handle,
-  type KindDoor,
-  type Listed,
-  type ListOptions,
-  type NodeView,
-  type RowOf,
-  type Runtime,
-  type RuntimeEvent,
-  type RuntimeOptions,
-  type SettledOf,
-  type Stuck,
-} from './runtime.ts'
+export type { RuntimeOptions } from './options.ts'
+export { createRuntime } from './runtime.ts'
 export { defaultSettings, type Settings } from './settings.ts'

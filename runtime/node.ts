@@ -6,7 +6,7 @@ import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
 import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
 import type { Claimant, Limits, ResourceEvent } from '../machines/resource.ts'
-import type { BeatRow, Capabilities, ClusterRow, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
+import type { Capabilities, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Call, Calls } from './calls.ts'
@@ -17,6 +17,7 @@ import type { Driver } from './driver.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
 import type { Mailbox } from './mailbox.ts'
+import { Registration } from './registration.ts'
 import type { Settings } from './settings.ts'
 import { Aborted, type Ending, work } from './work.ts'
 
@@ -62,11 +63,7 @@ interface Held {
 
 export class NodeLife {
   readonly config: NodeConfig
-  /** `cluster@backend`. */
-  readonly topic: string
-  /** `host@backend`. */
-  readonly address: string
-  readonly serviceId: string
+  readonly registration: Registration
   readonly actor: Actor<typeof nodeChart>
   readonly #ports: NodePorts
   readonly #held = new Map<Key, Held>()
@@ -76,18 +73,17 @@ export class NodeLife {
   #tick: Timer | null = null
   #capabilities: Capabilities | null = null
   #over = false
+  /** Aborts a driver's set-up that is still running at the end of this life. */
+  readonly #setup = new AbortController()
   /** Settles when a life that was stopped has signed off. */
   left: Promise<void> = Promise.resolve()
 
   constructor(config: NodeConfig, ports: NodePorts) {
-    const cluster = config.cluster ?? config.host
     this.config = config
     this.#ports = ports
-    this.topic = `${cluster}@${config.backend}`
-    this.address = `${config.host}@${config.backend}`
-    this.serviceId = `${this.topic}@${config.host}`
+    this.registration = new Registration(config, { ...ports, isOver: () => this.#over })
     const { concurrency, heartbeat_ms, fence_after_ms } = ports.settings
-    const { backend, host } = config
+    const { cluster, backend, host } = config
     const commands = {
       register: () => this.#run(() => this.#register()),
       setUp: () => this.#run(() => this.#setUp()),
@@ -103,11 +99,13 @@ export class NodeLife {
       askNext: () => queueMicrotask(() => this.#askNext()),
       abortAll: ({ context }: { context: NodeContext }) => this.#abortAll(context.reason),
       leave: () => {
-        this.left = this.#leave()
+        this.left = this.registration.leave().catch((error: unknown) => {
+          this.#ports.log(`${this.address}: could not sign off: ${messageOf(error)}`)
+        })
       },
     }
     this.actor = createActor(ports.chart.provide({ actions: commands as never }), {
-      input: { cluster, backend, host, concurrency, heartbeat_ms, fence_after_ms },
+      input: { cluster: cluster ?? host, backend, host, concurrency, heartbeat_ms, fence_after_ms },
     })
     this.actor.subscribe({
       next: (snapshot) => {
@@ -120,6 +118,11 @@ export class NodeLife {
         this.#end()
       },
     })
+  }
+
+  /** `host@backend`. */
+  get address(): string {
+    return this.registration.address
   }
 
   get context(): NodeContext {
@@ -155,6 +158,7 @@ export class NodeLife {
     if (this.#over) return
     this.#over = true
     this.#tick?.clear()
+    this.#setup.abort()
     this.#ports.mailbox.leave(this.#wake)
     this.#ports.onOver(this)
   }
@@ -179,101 +183,22 @@ export class NodeLife {
 
   // ---- the start of a life ----
 
-  /** Takes the next incarnation of this host@backend, whatever cluster its earlier lives were in (rule R11). */
   async #register(): Promise<void> {
-    const { store, environment, settings, clock } = this.#ports
-    for (;;) {
-      const services = await this.#ownServices()
-      const running = store.exclusive ? undefined : services.find((service) => service.state !== 'down')
-      if (running !== undefined && !(await this.#isSilent(running))) {
-        const reason = `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
-        this.send({ type: 'register.refused', reason })
-        return
-      }
-      const own = services.find((service) => service.id === this.serviceId)
-      const incarnation = Math.max(0, ...services.map((service) => service.incarnation)) + 1
-      const next: ServiceRow = {
-        kind: 'service',
-        id: this.serviceId,
-        version: (own?.version ?? 0) + 1,
-        cluster: this.topic.slice(0, this.topic.indexOf('@')),
-        backend: this.config.backend,
-        host: this.config.host,
-        incarnation,
-        state: 'starting',
-        cleaned_incarnation: own?.cleaned_incarnation ?? 0,
-        cleans_at_backend: this.#cleansAtBackend(),
-        disabled: own?.disabled ?? false,
-        disabled_reason: own?.disabled_reason ?? null,
-      }
-      const elsewhere = services.filter((service) => service.id !== this.serviceId)
-      for (const service of elsewhere)
-        this.#ports.log(
-          `${this.address} was in ${service.id}; its resources there are not moved to ${this.topic}`,
-        )
-      const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
-      if (own === undefined) expect.push({ key: keyOf(next), version: 0 })
-      const ended = elsewhere
-        .filter((service) => service.state !== 'down')
-        .map((service) => ({ put: { ...service, version: service.version + 1, state: 'down' as const } }))
-      const changes = [{ put: next }, ...ended].map((change) => change as unknown as { put: StoredRow })
-      if ((await store.transact(expect, changes)).ok) {
-        await this.#makeCluster()
-        this.send({ type: 'registered', incarnation, at: clock.now() })
-        await this.#beat()
-        return
-      }
-      // Someone else registered or changed a service row: look again.
-      await new Promise<void>((resolve) => environment.timer(settings.heartbeat_ms / 8, resolve))
-    }
-  }
-
-  async #ownServices(): Promise<ServiceRow[]> {
-    const services = await listAll<ServiceRow>(this.#ports.store, 'service')
-    return services.filter(
-      ({ host, backend }) => host === this.config.host && backend === this.config.backend,
-    )
-  }
-
-  /** Watches a running life's beat for down_after; true if it stood still all the while. */
-  async #isSilent(service: ServiceRow): Promise<boolean> {
-    const { store, clock, environment, settings } = this.#ports
-    const counter = async () => ((await store.get(`beat/${service.id}`)) as BeatRow | undefined)?.counter
-    const before = await counter()
-    const until = clock.now() + settings.down_after_ms
-    while (clock.now() < until) {
-      await new Promise<void>((resolve) => environment.timer(settings.sweep_ms, resolve))
-      if (this.#over || (await counter()) !== before) return false
-    }
-    return true
-  }
-
-  /** Two nodes may make the row of their cluster at once: one row, both go on. */
-  async #makeCluster(): Promise<void> {
-    const made: ClusterRow = {
-      kind: 'cluster',
-      id: this.topic,
-      version: 1,
-      disabled: false,
-      disabled_reason: null,
-      frozen: false,
-    }
-    if ((await this.#ports.store.get(keyOf(made))) !== undefined) return
-    await this.#ports.store.transact(
-      [{ key: keyOf(made), version: 0 }],
-      [{ put: made as unknown as StoredRow }],
-    )
+    const refused = await this.registration.register()
+    if (refused !== null) return this.send({ type: 'register.refused', reason: refused })
+    const incarnation = this.registration.incarnation!
+    this.send({ type: 'registered', incarnation, at: this.#ports.clock.now() })
+    await this.#beat()
   }
 
   async #setUp(): Promise<void> {
     for (const probe of this.config.probes ?? []) await probe.check()
-    const { driver, host, backend } = this.config
-    const controller = new AbortController()
+    const { driver, cluster, host, backend } = this.config
     await driver.setup?.({
-      cluster: this.topic.slice(0, this.topic.indexOf('@')),
+      cluster: cluster ?? host,
       backend,
       host,
-      signal: controller.signal,
+      signal: this.#setup.signal,
       log: (message) => this.#ports.log(`${this.address}: ${message}`),
     })
     await this.#askCapabilities()
@@ -298,7 +223,7 @@ export class NodeLife {
       {
         worker: this.address,
         incarnation: incarnation - 1,
-        at_backend: this.#cleansAtBackend(),
+        at_backend: this.registration.cleansAtBackend,
         reason: `${this.address} was restarted`,
       },
     )
@@ -307,102 +232,35 @@ export class NodeLife {
   }
 
   async #join(): Promise<void> {
-    const refused = await this.#swapService((service) => ({ ...service, state: 'up' }), 'starting')
+    const refused = await this.registration.swap((service) => ({ ...service, state: 'up' }), 'starting')
     if (refused === null) {
       this.send({ type: 'joined' })
       this.#ports.onUp(this)
     } else this.send({ type: 'join.refused', reason: refused })
   }
 
-  /** Swaps the service row if it is still this life's and in this state; else says why not. */
-  async #swapService(
-    change: (service: ServiceRow) => ServiceRow,
-    ...states: ServiceRow['state'][]
-  ): Promise<string | null> {
-    for (;;) {
-      const service = await this.#service()
-      const fault = this.#notMine(service, ...states)
-      if (fault !== null || service === undefined) return fault
-      const next = { ...change(service), version: service.version + 1 } as unknown as StoredRow
-      const result = await this.#ports.store.transact(
-        [{ key: keyOf(service), version: service.version }],
-        [{ put: next }],
-      )
-      if (result.ok) return null
-    }
-  }
-
-  async #service(): Promise<ServiceRow | undefined> {
-    return (await this.#ports.store.get(this.#serviceKey())) as ServiceRow | undefined
-  }
-
-  #notMine(service: ServiceRow | undefined, ...states: ServiceRow['state'][]): string | null {
-    if (service === undefined) return 'its service row was removed'
-    if (service.incarnation !== this.context.incarnation)
-      return `life ${service.incarnation} has taken its place`
-    if (!states.includes(service.state)) return `it was declared ${service.state}`
-    return null
-  }
-
-  #serviceKey(): Key {
-    return `service/${this.serviceId}`
-  }
-
-  #cleansAtBackend(): boolean {
-    return this.config.driver.fence !== undefined || this.config.driver.undo !== undefined
-  }
-
   // ---- heartbeats ----
 
-  /** A durable swap of the beat row that binds the service row: it proves that the store takes writes. */
   async #beat(): Promise<void> {
-    const { store, clock, environment } = this.#ports
-    const sent_at = clock.now()
+    const sent_at = this.#ports.clock.now()
+    for (const probe of this.config.probes ?? []) {
+      try {
+        await probe.check()
+      } catch (error) {
+        this.send({ type: 'probe.lost', reason: `${probe.name} is lost: ${messageOf(error)}` })
+        return
+      }
+    }
     try {
-      for (const probe of this.config.probes ?? []) {
-        try {
-          await probe.check()
-        } catch (error) {
-          this.send({ type: 'probe.lost', reason: `${probe.name} is lost: ${messageOf(error)}` })
-          return
-        }
-      }
-      for (;;) {
-        const [service, beat] = (await Promise.all([
-          this.#service(),
-          store.get(`beat/${this.serviceId}`),
-        ])) as [ServiceRow | undefined, BeatRow | undefined]
-        const fault = this.#notMine(service, 'starting', 'up')
-        if (fault !== null || service === undefined) {
-          this.send({ type: 'beat.refused', reason: fault ?? '' })
-          return
-        }
-        const next: BeatRow = {
-          kind: 'beat',
-          id: this.serviceId,
-          version: (beat?.version ?? 0) + 1,
-          incarnation: service.incarnation,
-          counter: (beat?.counter ?? 0) + 1,
-          capabilities: this.#capabilities,
-          reported_at: environment.now(),
-        }
-        const result = await store.transact(
-          [
-            { key: keyOf(service), version: service.version },
-            { key: keyOf(next), version: next.version - 1 },
-          ],
-          [{ put: next as unknown as StoredRow }],
-        )
-        if (result.ok) break
-      }
+      const refused = await this.registration.beat(this.#capabilities)
       this.storeTrouble = false
-      this.send({ type: 'beat.done', sent_at })
-      void this.#askCapabilities()
+      this.send(refused === null ? { type: 'beat.done', sent_at } : { type: 'beat.refused', reason: refused })
     } catch (error) {
       this.storeTrouble = isStoreTrouble(error)
       this.#ports.log(`${this.address}: a heartbeat failed: ${messageOf(error)}`)
       this.send({ type: 'beat.failed' })
     }
+    void this.#askCapabilities()
   }
 
   async #askCapabilities(): Promise<void> {
@@ -439,7 +297,7 @@ export class NodeLife {
   }
 
   #claimant(rows: ReadonlyMap<Key, StoredRow>): Claimant {
-    const service = (rows.get(this.#serviceKey()) as ServiceRow | undefined) ?? null
+    const service = (rows.get(this.registration.serviceKey) as ServiceRow | undefined) ?? null
     return { worker: this.address, host: this.config.host, incarnation: this.context.incarnation!, service }
   }
 
@@ -454,7 +312,7 @@ export class NodeLife {
         store,
         {
           ref: refFrom(key),
-          binds: this.#serviceKey(),
+          binds: this.registration.serviceKey,
           event: (_, rows) => ({ type: 'claim', claimant: this.#claimant(rows), at: environment.now() }),
         },
         { ...runner, drive: (row) => this.#begin(row), clean: (row) => this.#begin(row) },
@@ -521,7 +379,7 @@ export class NodeLife {
     commit(
       types,
       store,
-      { ref: row, binds: this.#serviceKey(), event: (_, rows) => event(rows) },
+      { ref: row, binds: this.registration.serviceKey, event: (_, rows) => event(rows) },
       runner,
     ).catch(() => {})
   }
@@ -554,7 +412,7 @@ export class NodeLife {
       await commit(
         types,
         store,
-        { ref: row, binds: this.#serviceKey(), event: (_, rows) => event(rows) },
+        { ref: row, binds: this.registration.serviceKey, event: (_, rows) => event(rows) },
         runner,
       )
       this.#held.delete(key)
@@ -587,26 +445,6 @@ export class NodeLife {
       this.#ports.calls.abort(call, new Aborted('node_over', `${this.address}: ${why}`))
     this.#held.clear()
   }
-
-  /** Nothing in hand: nobody needs to wait until it is declared down. */
-  async #leave(): Promise<void> {
-    const { store } = this.#ports
-    try {
-      // A claim that could not be put right must not be hidden by cleanup_done (rule R6).
-      const left = await store.count({ worker: this.address, taken: true })
-      await this.#swapService(
-        (service) => ({
-          ...service,
-          state: 'down',
-          cleaned_incarnation: left === 0 ? service.incarnation : service.cleaned_incarnation,
-        }),
-        'starting',
-        'up',
-      )
-    } catch (error) {
-      this.#ports.log(`${this.address}: could not sign off: ${messageOf(error)}`)
-    }
-  }
 }
 
 export function limitsOf(settings: Settings): Limits {
@@ -621,16 +459,4 @@ export function isStoreTrouble(error: unknown): boolean {
 export function refFrom(key: Key): { kind: string; id: string } {
   const slash = key.indexOf('/')
   return { kind: key.slice(0, slash), id: key.slice(slash + 1) }
-}
-
-/** All rows of a kind that has few. */
-export async function listAll<T>(store: Store, kind: string): Promise<T[]> {
-  const rows: unknown[] = []
-  let after: Key | null = null
-  do {
-    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list({ kind }, { after })
-    rows.push(...page.rows)
-    after = page.next
-  } while (after !== null)
-  return rows as T[]
 }

@@ -12,7 +12,8 @@ import type { Clock } from './clock.ts'
 import type { Runner } from './commit.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
-import { limitsOf, listAll } from './node.ts'
+import { limitsOf } from './node.ts'
+import { listAll } from './registration.ts'
 import type { Settings } from './settings.ts'
 
 export interface SchedulerPorts {

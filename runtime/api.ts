@@ -1,0 +1,112 @@
+// What a running runtime offers its callers, and what it answers. Types only. The doors (command, HTTP,
+// page) use nothing else, and neither do the typed doors of doors.ts.
+
+import type { ResourceType } from '../machines/definition.ts'
+import type { ClusterView } from '../machines/placement.ts'
+import type { Progress, Ref, ResourceRow, ServiceRow } from '../machines/row.ts'
+import type { StoredRow } from '../store/store.ts'
+import type { AcceptOptions, Refusal } from './accept.ts'
+import type { Settings } from './settings.ts'
+
+/** Durable: it is on disk, queued for its cluster (or done, where the operation is instant). */
+export interface Acceptance<Row = ResourceRow> {
+  readonly ok: true
+  readonly id: string
+  readonly row: Row
+  /** The request id was given before: this is the answer of that time. */
+  readonly repeated: boolean
+  /** How the operation ends. Only the runtime's stop rejects it. */
+  settled(): Promise<SettledOf<Row>>
+}
+
+export type SettledOf<Row> =
+  | { readonly ok: true; readonly row: Row }
+  | { readonly ok: false; readonly error: NonNullable<ResourceRow['error']>; readonly row: Row }
+
+export type Answer<Row = ResourceRow> = Acceptance<Row> | Refusal
+
+export interface ListOptions {
+  readonly status?: string
+  /** A topic or a `host@backend`: rows queued there or taken by it. */
+  readonly worker?: string
+  readonly cluster?: string
+  readonly after?: string | null
+  readonly limit?: number
+}
+
+export interface Listed<Row = ResourceRow> {
+  readonly rows: readonly Row[]
+  /** Give it as `after` to go on; null at the end. */
+  readonly next: string | null
+}
+
+/** What happens, as it happens: durable changes in commit order, and progress between them. */
+export type RuntimeEvent =
+  | { readonly type: 'change'; readonly offset: number; readonly key: string; readonly row: StoredRow | null }
+  | { readonly type: 'progress'; readonly kind: string; readonly id: string; readonly progress: Progress }
+
+export interface NodeView {
+  readonly host: string
+  readonly cluster: string
+  readonly backend: string
+  /** `host@backend`. */
+  readonly address: string
+  readonly incarnation: number
+  /** The service row's state; `here` has what the life in this process says of itself. */
+  readonly state: ServiceRow['state']
+  readonly cleanup_done: boolean
+  readonly disabled: boolean
+  /** Null where the node lives in another process or has ended. */
+  readonly here: { readonly state: string; readonly working_on: readonly Ref[] } | null
+  /** Why the supervisor gave it up; null otherwise. */
+  readonly given_up: string | null
+}
+
+export interface ClusterStatus extends ClusterView {
+  readonly nodes: readonly string[]
+  readonly queued: number
+}
+
+/** A resource that does not get on by itself, and why. */
+export interface Stuck {
+  readonly kind: string
+  readonly id: string
+  readonly reason: 'leftover_call' | 'no_node_up' | 'cleanup_failing'
+  readonly message: string
+}
+
+export interface Runtime {
+  readonly settings: Settings
+  readonly kinds: readonly ResourceType[]
+  /** Any operation by its name: what the typed doors call. `id` is null for a new resource. */
+  accept(
+    kind: string,
+    id: string | null,
+    operation: string,
+    input?: unknown,
+    options?: AcceptOptions,
+  ): Promise<Answer>
+  cancel(kind: string, id: string): Promise<Answer>
+  get(kind: string, id: string): Promise<ResourceRow | undefined>
+  list(kind: string, options?: ListOptions): Promise<Listed>
+  count(kind: string, options?: Pick<ListOptions, 'status' | 'cluster' | 'worker'>): Promise<number>
+  /**
+   * Every durable change, in commit order, each exactly once; from now on, or after `from`. An offset that
+   * is no longer kept throws a StoreError `offset_too_old`.
+   */
+  watch(listener: (event: RuntimeEvent) => void, options?: { readonly from?: number }): () => void
+  /** The offset of the last durable change. */
+  offset(): number
+  nodes(): readonly NodeView[]
+  clusters(): Promise<readonly ClusterStatus[]>
+  stuck(): Promise<readonly Stuck[]>
+  /** A node of this process, by host or `host@backend`. */
+  node(host: string): { kill(): void; drain(): void; start(): void }
+  /** `open`; `suspended` while the store is lost; `stopping`. */
+  state(): string
+  /**
+   * Accepts nothing more, lets the nodes finish what they work on, and closes the store. What is queued
+   * stays queued. After `within_ms` the rest is left as by a crash, to be put right at the next start.
+   */
+  stop(options?: { readonly within_ms?: number }): Promise<void>
+}

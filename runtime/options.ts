@@ -1,0 +1,31 @@
+// What createRuntime is given, and where the testing kit reaches in. Types only.
+
+import type { AnyStateMachine } from 'xstate'
+import type { ResourceType } from '../machines/definition.ts'
+import type { Store, StoreSource } from '../store/store.ts'
+import type { Environment } from './environment.ts'
+import type { Mailbox } from './mailbox.ts'
+import type { NodeConfig } from './node.ts'
+import type { Settings } from './settings.ts'
+
+export interface RuntimeOptions<Types extends readonly ResourceType[]> {
+  readonly store: StoreSource
+  readonly resources: Types
+  readonly nodes: readonly NodeConfig[]
+  readonly settings?: Partial<Settings>
+  readonly environment?: Environment
+  /** Where the runtime tells what people may want to know; nowhere by default. */
+  readonly log?: (message: string) => void
+}
+
+/** Places where the testing kit reaches in. Not part of the public API. */
+export interface Seams {
+  readonly charts?: {
+    readonly node?: AnyStateMachine
+    readonly scheduler?: AnyStateMachine
+    readonly supervisor?: AnyStateMachine
+  }
+  /** The store as one actor sees it: `api`, `scheduler 1`, or a node's `host@backend`. */
+  readonly storeFor?: (actor: string, store: Store) => Store
+  readonly mailboxFor?: (topic: string, capacity: number) => Mailbox
+}

@@ -1,0 +1,225 @@
+// What a life of a node writes of itself: its service row (registered, up, signed off), its beat row, and
+// the row of its cluster. Every write is a compare-and-swap that fails once another life has registered or
+// this one was declared down (rules R2, R5, R11). It decides nothing about when.
+
+import type { BeatRow, Capabilities, ClusterRow, ServiceRow } from '../machines/row.ts'
+import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
+import type { Clock } from './clock.ts'
+import type { Environment } from './environment.ts'
+import type { NodeConfig } from './node.ts'
+import type { Settings } from './settings.ts'
+
+export interface RegistrationPorts {
+  readonly environment: Environment
+  readonly clock: Clock
+  readonly store: Store
+  readonly settings: Settings
+  /** The life ended meanwhile. */
+  readonly isOver: () => boolean
+  readonly log: (message: string) => void
+}
+
+export class Registration {
+  /** `cluster@backend`. */
+  readonly topic: string
+  /** `host@backend`. */
+  readonly address: string
+  /** `cluster@backend@host`. */
+  readonly id: string
+  readonly serviceKey: Key
+  incarnation: number | null = null
+  readonly #config: NodeConfig
+  readonly #ports: RegistrationPorts
+
+  constructor(config: NodeConfig, ports: RegistrationPorts) {
+    this.#config = config
+    this.#ports = ports
+    this.topic = topicOf(config)
+    this.address = `${config.host}@${config.backend}`
+    this.id = `${this.topic}@${config.host}`
+    this.serviceKey = `service/${this.id}`
+  }
+
+  /** The driver can fence or undo, so that a cleanup of its claims is a claimed step. */
+  get cleansAtBackend(): boolean {
+    return this.#config.driver.fence !== undefined || this.#config.driver.undo !== undefined
+  }
+
+  /**
+   * Takes the next incarnation of this host@backend, whatever cluster its earlier lives were in. Resolves with
+   * the reason where another life is up (rule R11), else with null.
+   */
+  async register(): Promise<string | null> {
+    const { store, environment, settings } = this.#ports
+    for (;;) {
+      const services = await this.#ownServices()
+      const running = store.exclusive ? undefined : services.find((service) => service.state !== 'down')
+      if (running !== undefined && !(await this.#isSilent(running))) {
+        return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
+      }
+      const own = services.find((service) => service.id === this.id)
+      const incarnation = Math.max(0, ...services.map((service) => service.incarnation)) + 1
+      const next: ServiceRow = {
+        kind: 'service',
+        id: this.id,
+        version: (own?.version ?? 0) + 1,
+        cluster: this.topic.slice(0, this.topic.indexOf('@')),
+        backend: this.#config.backend,
+        host: this.#config.host,
+        incarnation,
+        state: 'starting',
+        cleaned_incarnation: own?.cleaned_incarnation ?? 0,
+        cleans_at_backend: this.cleansAtBackend,
+        disabled: own?.disabled ?? false,
+        disabled_reason: own?.disabled_reason ?? null,
+      }
+      const elsewhere = services.filter((service) => service.id !== this.id)
+      for (const service of elsewhere)
+        this.#ports.log(
+          `${this.address} was in ${service.id}; its resources there are not moved to ${this.topic}`,
+        )
+      const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
+      if (own === undefined) expect.push({ key: keyOf(next), version: 0 })
+      const ended = elsewhere
+        .filter((service) => service.state !== 'down')
+        .map((service) => ({ put: { ...service, version: service.version + 1, state: 'down' as const } }))
+      const changes = [{ put: next }, ...ended].map((change) => change as unknown as { put: StoredRow })
+      if ((await store.transact(expect, changes)).ok) {
+        this.incarnation = incarnation
+        await this.#makeCluster()
+        return null
+      }
+      // Someone else registered or changed a service row: look again.
+      await new Promise<void>((resolve) => environment.timer(settings.heartbeat_ms / 8, resolve))
+    }
+  }
+
+  async #ownServices(): Promise<ServiceRow[]> {
+    const services = await listAll<ServiceRow>(this.#ports.store, 'service')
+    return services.filter(
+      ({ host, backend }) => host === this.#config.host && backend === this.#config.backend,
+    )
+  }
+
+  /** Watches a running life's beat for down_after; true if it stood still all the while. */
+  async #isSilent(service: ServiceRow): Promise<boolean> {
+    const { store, clock, environment, settings } = this.#ports
+    const counter = async () => ((await store.get(`beat/${service.id}`)) as BeatRow | undefined)?.counter
+    const before = await counter()
+    const until = clock.now() + settings.down_after_ms
+    while (clock.now() < until) {
+      await new Promise<void>((resolve) => environment.timer(settings.sweep_ms, resolve))
+      if (this.#ports.isOver() || (await counter()) !== before) return false
+    }
+    return true
+  }
+
+  /** Two nodes may make the row of their cluster at once: one row, both go on. */
+  async #makeCluster(): Promise<void> {
+    const made: ClusterRow = {
+      kind: 'cluster',
+      id: this.topic,
+      version: 1,
+      disabled: false,
+      disabled_reason: null,
+      frozen: false,
+    }
+    if ((await this.#ports.store.get(keyOf(made))) !== undefined) return
+    await this.#ports.store.transact(
+      [{ key: keyOf(made), version: 0 }],
+      [{ put: made as unknown as StoredRow }],
+    )
+  }
+
+  /** Swaps the service row if it is still this life's and in this state; else says why not. */
+  async swap(
+    change: (service: ServiceRow) => ServiceRow,
+    ...states: ServiceRow['state'][]
+  ): Promise<string | null> {
+    for (;;) {
+      const service = await this.#service()
+      const fault = this.#notMine(service, ...states)
+      if (fault !== null || service === undefined) return fault
+      const next = { ...change(service), version: service.version + 1 } as unknown as StoredRow
+      const result = await this.#ports.store.transact(
+        [{ key: keyOf(service), version: service.version }],
+        [{ put: next }],
+      )
+      if (result.ok) return null
+    }
+  }
+
+  async #service(): Promise<ServiceRow | undefined> {
+    return (await this.#ports.store.get(this.serviceKey)) as ServiceRow | undefined
+  }
+
+  #notMine(service: ServiceRow | undefined, ...states: ServiceRow['state'][]): string | null {
+    if (service === undefined) return 'its service row was removed'
+    if (service.incarnation !== this.incarnation) return `life ${service.incarnation} has taken its place`
+    if (!states.includes(service.state)) return `it was declared ${service.state}`
+    return null
+  }
+
+  /**
+   * A durable swap of the beat row that binds the service row: it proves that the store takes writes. Resolves
+   * with the reason where this life is no longer the one that is up, else with null.
+   */
+  async beat(capabilities: Capabilities | null): Promise<string | null> {
+    const { store, environment } = this.#ports
+    for (;;) {
+      const [service, found] = await Promise.all([this.#service(), store.get(`beat/${this.id}`)])
+      const fault = this.#notMine(service, 'starting', 'up')
+      if (fault !== null || service === undefined) return fault
+      const beat = found as BeatRow | undefined
+      const next: BeatRow = {
+        kind: 'beat',
+        id: this.id,
+        version: (beat?.version ?? 0) + 1,
+        incarnation: service.incarnation,
+        counter: (beat?.counter ?? 0) + 1,
+        capabilities,
+        reported_at: environment.now(),
+      }
+      const result = await store.transact(
+        [
+          { key: keyOf(service), version: service.version },
+          { key: keyOf(next), version: next.version - 1 },
+        ],
+        [{ put: next as unknown as StoredRow }],
+      )
+      if (result.ok) return null
+    }
+  }
+
+  /** Signs off with nothing in hand: nobody needs to wait until it is declared down. */
+  async leave(): Promise<void> {
+    // A claim that could not be put right must not be hidden by cleanup_done (rule R6).
+    const left = await this.#ports.store.count({ worker: this.address, taken: true })
+    await this.swap(
+      (service) => ({
+        ...service,
+        state: 'down',
+        cleaned_incarnation: left === 0 ? service.incarnation : service.cleaned_incarnation,
+      }),
+      'starting',
+      'up',
+    )
+  }
+}
+
+/** `cluster@backend`; a node without a cluster is a cluster of its own. */
+export function topicOf({ cluster, backend, host }: NodeConfig): string {
+  return `${cluster ?? host}@${backend}`
+}
+
+/** All rows of a kind that has few. */
+export async function listAll<T>(store: Store, kind: string): Promise<T[]> {
+  const rows: unknown[] = []
+  let after: Key | null = null
+  do {
+    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list({ kind }, { after })
+    rows.push(...page.rows)
+    after = page.next
+  } while (after !== null)
+  return rows as T[]
+}

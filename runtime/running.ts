@@ -1,0 +1,663 @@
+// The running runtime: one supervisor, one api, and a session for as long as the store holds. When the store
+// is lost everything ends, and when it is back everything starts anew (rules R5, R8). It executes what the
+// charts ask for and decides nothing itself.
+
+import { type Actor, type AnyStateMachine, createActor } from 'xstate'
+import { apiChart } from '../machines/api.ts'
+import { checkTypes, type ResourceType } from '../machines/definition.ts'
+import { nearest } from '../machines/error.ts'
+import { nodeChart } from '../machines/node.ts'
+import type { ResourceRow } from '../machines/row.ts'
+import { schedulerChart } from '../machines/scheduler.ts'
+import { type SupervisorContext, supervisorChart } from '../machines/supervisor.ts'
+import { StoreError } from '../store/error.ts'
+import { type Commit, type Filter, keyOf, type Page, type Store } from '../store/store.ts'
+import {
+  type AcceptOptions,
+  type AcceptPorts,
+  accept,
+  checkId,
+  refusal,
+  typeOf,
+  unknownId,
+} from './accept.ts'
+import type {
+  Acceptance,
+  Answer,
+  ClusterStatus,
+  Listed,
+  ListOptions,
+  NodeView,
+  Runtime,
+  RuntimeEvent,
+  Stuck,
+} from './api.ts'
+import { Calls } from './calls.ts'
+import { type Clock, plainClock, turnClock } from './clock.ts'
+import { commit, type Runner } from './commit.ts'
+import { Directory } from './directory.ts'
+import { type Environment, realEnvironment, type Timer } from './environment.ts'
+import { messageOf, RekindleError } from './error.ts'
+import { Mailbox } from './mailbox.ts'
+import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
+import type { RuntimeOptions, Seams } from './options.ts'
+import { Scheduler } from './scheduler.ts'
+import { type Settings, settingsFrom } from './settings.ts'
+import { type Settled, Waits } from './waits.ts'
+import { Aborted } from './work.ts'
+
+/** What lives as long as one opened store. */
+interface Session {
+  readonly store: Store
+  readonly clock: Clock
+  readonly directory: Directory
+  readonly schedulers: readonly Scheduler[]
+  readonly lives: Map<string, NodeLife>
+}
+
+export class RunningRuntime implements Runtime {
+  readonly settings: Settings
+  readonly kinds: readonly ResourceType[]
+  readonly #options: RuntimeOptions<readonly ResourceType[]>
+  readonly #seams: Seams
+  readonly #types: ReadonlyMap<string, ResourceType>
+  readonly #environment: Environment
+  readonly #configs = new Map<string, NodeConfig>()
+  readonly #mailboxes = new Map<string, Mailbox>()
+  readonly #waits = new Waits()
+  readonly #calls: Calls
+  readonly #listeners = new Set<(event: RuntimeEvent) => void>()
+  readonly #api: Actor<AnyStateMachine>
+  readonly #supervisor: Actor<AnyStateMachine>
+  readonly #timers = new Set<Timer>()
+  readonly #runner: Runner
+  #session: Session | null = null
+  /** Lives that have begun to start and are neither up nor over. */
+  #starting: ((life: NodeLife) => void) | null = null
+  #stopping: Promise<void> | null = null
+  /** Calls that are being answered; a stop waits for them. */
+  #callsUnderWay = 0
+  #idle: (() => void) | null = null
+
+  constructor(options: RuntimeOptions<readonly ResourceType[]>, seams: Seams) {
+    this.#options = options
+    this.#seams = seams
+    this.settings = settingsFrom(options.settings ?? {})
+    this.kinds = options.resources
+    this.#types = checkTypes(options.resources)
+    for (const kind of this.#types.keys())
+      if (kind in RunningRuntime.prototype || kind === 'settings' || kind === 'kinds')
+        throw new RekindleError(
+          'bad_settings',
+          `a resource can't be named '${kind}': the runtime has a member of that name`,
+        )
+    this.#environment = options.environment ?? realEnvironment()
+    const topics: Record<string, string> = {}
+    for (const config of options.nodes) {
+      const address = `${config.host}@${config.backend}`
+      checkNode(config)
+      if (this.#configs.has(address))
+        throw new RekindleError(
+          'node_running',
+          `two nodes are given as ${address}: every node of a backend needs its own host`,
+        )
+      const topic = `${config.cluster ?? config.host}@${config.backend}`
+      this.#configs.set(address, config)
+      topics[address] = topic
+      if (!this.#mailboxes.has(topic))
+        this.#mailboxes.set(
+          topic,
+          (seams.mailboxFor ?? ((_, capacity) => new Mailbox(capacity)))(topic, this.settings.mailbox),
+        )
+    }
+    this.#runner = {
+      ring: (row) => this.#supervisor.send({ type: 'ring', topic: row.cluster, key: keyOf(row) }),
+      abort: (row) =>
+        this.#calls.abortUpTo(keyOf(row), row.fence, new Aborted('cancelled', 'it was cancelled or forced')),
+    }
+    this.#calls = new Calls(
+      () => this.#environment.now(),
+      // A leftover call that settles may make its resource claimable again: ring at once.
+      (key) => void this.#ringIfQueued(key),
+    )
+    this.#api = createActor(apiChart)
+    this.#supervisor = createActor(
+      (seams.charts?.supervisor ?? supervisorChart).provide({
+        actions: {
+          post: ((_: unknown, { topic, key }: { topic: string; key: string }) =>
+            this.#mailboxes.get(topic)?.put(key)) as never,
+          // After the step that asked for it: an actor is not made inside another one's action.
+          startNode: ((_: unknown, { address }: { address: string }) =>
+            queueMicrotask(() => this.#startNode(address))) as never,
+          startAll: (() => {
+            for (const address of this.#configs.keys()) queueMicrotask(() => this.#startNode(address))
+          }) as never,
+        },
+      }),
+      {
+        input: {
+          nodes: topics,
+          intensity: this.settings.restarts,
+          period_ms: this.settings.restarts_within_ms,
+        },
+      },
+    )
+    for (const actor of [this.#api, this.#supervisor])
+      actor.subscribe({ error: (error) => this.#log(`broken: ${messageOf(error)}`) })
+  }
+
+  // ---- start, loss of the store, stop ----
+
+  async start(): Promise<void> {
+    await this.#open()
+    const refused: string[] = []
+    const settled = new Promise<void>((resolve) => {
+      const waiting = new Set(this.#configs.keys())
+      if (waiting.size === 0) resolve()
+      this.#starting = (life) => {
+        if (life.state === 'refused') refused.push(life.context.reason ?? '')
+        waiting.delete(life.address)
+        if (waiting.size === 0) resolve()
+      }
+    })
+    this.#api.start()
+    this.#supervisor.start()
+    await settled
+    this.#starting = null
+    if (refused.length > 0) {
+      await this.stop({ within_ms: 0 })
+      throw new RekindleError('node_running', refused.join('; '))
+    }
+  }
+
+  /** Opens the store and begins a session on it: directory, feed, clock, schedulers. Nodes are the supervisor's. */
+  async #open(): Promise<void> {
+    const store = await this.#options.store.open()
+    try {
+      await this.#checkRows(store)
+      const { settings } = this
+      const environment = this.#environment
+      const clock = store.exclusive ? turnClock(environment, settings.sweep_ms) : plainClock(environment)
+      const directory = new Directory()
+      const lives = new Map<string, NodeLife>()
+      const schedulers = Array.from({ length: settings.schedulers }, (_, i) => {
+        const name = `scheduler ${i + 1}`
+        return new Scheduler(name, {
+          environment,
+          clock,
+          store: this.#storeFor(name, store),
+          types: this.#types,
+          calls: this.#calls,
+          settings,
+          runner: this.#runner,
+          chart: this.#seams.charts?.scheduler ?? schedulerChart,
+          roomFor: (topic) => {
+            const mailbox = this.#mailboxes.get(topic)
+            return mailbox === undefined ? 0 : mailbox.capacity - mailbox.size
+          },
+          log: (message) => this.#log(message),
+        })
+      })
+      const session: Session = { store, clock, directory, schedulers, lives }
+      store.onLost((cause) => this.#lost(session, cause))
+      store.watch(store.offset(), (commit) => this.#see(session, commit))
+      await directory.load(store)
+      this.#session = session
+      for (const scheduler of schedulers) scheduler.start()
+    } catch (error) {
+      await store.close()
+      throw error
+    }
+  }
+
+  /** Everyone fences; the store is opened again until that works; then everything starts anew. */
+  #lost(session: Session, cause: unknown): void {
+    if (this.#session !== session) return
+    this.#session = null
+    const reason = `the store is lost: ${messageOf(cause)}`
+    this.#log(reason)
+    this.#api.send({ type: 'store.lost' })
+    this.#supervisor.send({ type: 'store.lost' })
+    for (const life of [...session.lives.values()]) {
+      life.storeTrouble = true
+      life.send({ type: 'store.lost', reason })
+    }
+    session.clock.stop()
+    for (const scheduler of session.schedulers) void scheduler.stop()
+    void session.store.close().catch(() => {})
+    this.#reopen()
+  }
+
+  #reopen(): void {
+    if (this.#stopping !== null) return
+    this.#later(this.settings.sweep_ms, async () => {
+      try {
+        await this.#open()
+      } catch (error) {
+        this.#log(`the store can't be opened yet: ${messageOf(error)}`)
+        this.#reopen()
+        return
+      }
+      if (this.#stopping !== null) return
+      this.#log('the store is back')
+      this.#api.send({ type: 'store.back' })
+      this.#supervisor.send({ type: 'store.back' })
+      await this.#waits.lookAgain(() => this.#store())
+    })
+  }
+
+  stop(options: { readonly within_ms?: number } = {}): Promise<void> {
+    // Set before anything ends, so that nothing is started again.
+    this.#stopping ??= Promise.resolve().then(() => this.#stop(options.within_ms ?? null))
+    return this.#stopping
+  }
+
+  async #stop(within_ms: number | null): Promise<void> {
+    this.#api.send({ type: 'stop' })
+    if (this.#callsUnderWay > 0)
+      await new Promise<void>((resolve) => {
+        this.#idle = resolve
+      })
+    this.#supervisor.send({ type: 'stop' })
+    for (const timer of this.#timers) timer.clear()
+    const session = this.#session
+    if (session !== null) {
+      await this.#drain(session, within_ms)
+      for (const scheduler of session.schedulers) await scheduler.stop()
+      session.clock.stop()
+      this.#session = null
+      await session.store.close()
+    }
+    this.#api.stop()
+    this.#waits.rejectAll(
+      new RekindleError(
+        'stopped',
+        'the runtime was stopped before the operation ended; it goes on at the next start',
+      ),
+    )
+    this.#listeners.clear()
+  }
+
+  /** Every life ends when it has finished what it works on; after the limit, as by a crash. */
+  async #drain(session: Session, within_ms: number | null): Promise<void> {
+    const lives = [...session.lives.values()]
+    const over = new Promise<void>((resolve) => {
+      const check = () => {
+        if (session.lives.size === 0) resolve()
+      }
+      this.#onOver = check
+      check()
+    })
+    for (const life of lives) life.send({ type: 'stop', reason: 'the runtime stops' })
+    const kill = () => {
+      for (const life of [...session.lives.values()])
+        life.send({ type: 'kill', reason: 'the runtime stops now' })
+    }
+    const limit = within_ms === null ? null : this.#environment.timer(within_ms, kill)
+    await over
+    limit?.clear()
+    await Promise.all(lives.map((life) => life.left))
+  }
+
+  #onOver: () => void = () => {}
+
+  // ---- nodes ----
+
+  #startNode(address: string): void {
+    const session = this.#session
+    const config = this.#configs.get(address)
+    if (session === null || config === undefined || session.lives.has(address)) return
+    const topic = `${config.cluster ?? config.host}@${config.backend}`
+    const life = new NodeLife(config, {
+      environment: this.#environment,
+      clock: session.clock,
+      store: this.#storeFor(address, session.store),
+      types: this.#types,
+      calls: this.#calls,
+      settings: this.settings,
+      mailbox: this.#mailboxes.get(topic)!,
+      runner: this.#runner,
+      chart: this.#seams.charts?.node ?? nodeChart,
+      onProgress: (row, progress) => this.#tell({ type: 'progress', kind: row.kind, id: row.id, progress }),
+      onUp: (up) => this.#starting?.(up),
+      onOver: (ended) => this.#nodeOver(session, ended),
+      log: (message) => this.#log(message),
+    })
+    session.lives.set(address, life)
+    life.start()
+  }
+
+  #nodeOver(session: Session, life: NodeLife): void {
+    if (session.lives.get(life.address) === life) session.lives.delete(life.address)
+    const reason = life.context.reason ?? life.state
+    this.#log(`${life.address}: life ${life.context.incarnation ?? '?'} is over (${life.state}): ${reason}`)
+    this.#starting?.(life)
+    this.#onOver()
+    if (this.#stopping !== null) return
+    const ended = {
+      type: 'node.ended',
+      address: life.address,
+      reason: `${life.state}: ${reason}`,
+      restart: life.restarts,
+      counts: !life.storeTrouble,
+      at: this.#environment.monotonic(),
+    }
+    // A store that refuses now will refuse at once again: wait a little before the next start.
+    if (life.storeTrouble) this.#later(this.settings.heartbeat_ms, async () => this.#supervisor.send(ended))
+    else this.#supervisor.send(ended)
+  }
+
+  node(host: string): { kill(): void; drain(): void; start(): void } {
+    const address = this.#addressOf(host)
+    const life = () => {
+      const found = this.#session?.lives.get(address)
+      if (found === undefined) throw new RekindleError('unknown_node', `the node ${address} is not running`)
+      return found
+    }
+    return {
+      kill: () => life().send({ type: 'kill', reason: 'killed by an administrator' }),
+      drain: () => life().send({ type: 'drain', reason: 'drained by an administrator' }),
+      start: () => {
+        if (this.#session?.lives.has(address))
+          throw new RekindleError('node_running', `the node ${address} is running`)
+        this.#supervisor.send({ type: 'node.start', address, at: this.#environment.monotonic() })
+      },
+    }
+  }
+
+  #addressOf(host: string): string {
+    const known = [...this.#configs.keys()]
+    const found = known.filter((address) => address === host || address.startsWith(`${host}@`))
+    if (found.length === 1) return found[0]!
+    const hint =
+      found.length > 1
+        ? `; say which: ${found.join(', ')}`
+        : nearest(
+            host,
+            known.flatMap((a) => [a, a.split('@')[0]!]),
+          )
+    throw new RekindleError('unknown_node', `there is no node '${host}' here${hint}`)
+  }
+
+  nodes(): readonly NodeView[] {
+    const { directory, lives } = this.#sessionOrThrow()
+    const givenUp = (this.#supervisor.getSnapshot().context as SupervisorContext).nodes
+    return [...directory.services.values()].map((service) => {
+      const address = `${service.host}@${service.backend}`
+      const life = lives.get(address)
+      return {
+        host: service.host,
+        cluster: service.cluster,
+        backend: service.backend,
+        address,
+        incarnation: service.incarnation,
+        state: service.state,
+        cleanup_done: service.cleaned_incarnation === service.incarnation,
+        disabled: service.disabled,
+        here:
+          life === undefined || life.registration.id !== service.id
+            ? null
+            : { state: life.state, working_on: life.held.map(({ kind, id }) => ({ kind, id })) },
+        given_up: givenUp[address]?.given_up ?? null,
+      }
+    })
+  }
+
+  async clusters(): Promise<readonly ClusterStatus[]> {
+    const { directory, store } = this.#sessionOrThrow()
+    return Promise.all(
+      directory.views().map(async (view) => ({
+        ...view,
+        nodes: this.nodes()
+          .filter(({ cluster, backend }) => `${cluster}@${backend}` === view.topic)
+          .map(({ host }) => host),
+        queued: await store.count({ worker: view.topic, taken: false }),
+      })),
+    )
+  }
+
+  async stuck(): Promise<readonly Stuck[]> {
+    const { directory, store } = this.#sessionOrThrow()
+    const held = this.#calls.leftovers().filter((call) => !call.can_fence)
+    const stuck: Stuck[] = held.map((call) => ({
+      ...refFrom(call.key),
+      reason: 'leftover_call',
+      message: `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`,
+    }))
+    for (const { topic, up } of directory.views()) {
+      const { rows } = await store.list({ worker: topic, taken: false }, { limit: 1_000 })
+      for (const row of rows as unknown as ResourceRow[]) {
+        const failures = row.operation?.cleanup?.failures ?? 0
+        if (!up)
+          stuck.push({
+            kind: row.kind,
+            id: row.id,
+            reason: 'no_node_up',
+            message: `no node of ${topic} is up; start one`,
+          })
+        else if (failures > 0)
+          stuck.push({
+            kind: row.kind,
+            id: row.id,
+            reason: 'cleanup_failing',
+            message: `its cleanup failed ${failures} times: ${row.operation!.cleanup!.reason}`,
+          })
+      }
+    }
+    return stuck
+  }
+
+  // ---- operations ----
+
+  async accept(
+    kind: string,
+    id: string | null,
+    operation: string,
+    input?: unknown,
+    options: AcceptOptions = {},
+  ): Promise<Answer> {
+    return this.#call(async (ports) => {
+      const answer = await accept(ports, kind, id, operation, input, options)
+      if (!answer.ok) return answer
+      const { row, version, repeated } = answer
+      return this.#acceptance(row, version, repeated, options.request_id ?? null)
+    })
+  }
+
+  async cancel(kind: string, id: string): Promise<Answer> {
+    return this.#call(async (ports) => {
+      typeOf(this.#types, kind)
+      checkId(kind, id)
+      const { types, store, runner, environment } = ports
+      const ref = { kind, id }
+      const outcome = await commit(
+        types,
+        store,
+        { ref, event: () => ({ type: 'cancel', at: environment.now() }) },
+        runner,
+      )
+      if (outcome.ok)
+        return this.#acceptance(outcome.row, outcome.before.operation!.accepted_version, false, null)
+      if (outcome.refused === 'request_taken' || outcome.refused.found === 'absent') throw unknownId(kind, id)
+      return refusal('cancel', ref, outcome.refused)
+    })
+  }
+
+  #acceptance(row: ResourceRow, version: number, repeated: boolean, request_id: string | null): Acceptance {
+    const settled = (): Promise<Settled> => this.#waits.settled(() => this.#store(), row, version, request_id)
+    return { ok: true, id: row.id, row, repeated, settled }
+  }
+
+  /** One call through the api: counted while it is under way, so that a stop answers it. */
+  async #call<A>(run: (ports: AcceptPorts) => Promise<A>): Promise<A> {
+    this.#callsUnderWay++
+    try {
+      const { store, directory } = this.#sessionOrThrow()
+      return await run({
+        types: this.#types,
+        store: this.#storeFor('api', store),
+        directory,
+        environment: this.#environment,
+        runner: this.#runner,
+      })
+    } catch (error) {
+      throw storeErrorInWords(error)
+    } finally {
+      if (--this.#callsUnderWay === 0) this.#idle?.()
+    }
+  }
+
+  // ---- reading ----
+
+  async get(kind: string, id: string): Promise<ResourceRow | undefined> {
+    typeOf(this.#types, kind)
+    checkId(kind, id)
+    return (await this.#store().get(keyOf({ kind, id }))) as unknown as ResourceRow | undefined
+  }
+
+  async list(kind: string, options: ListOptions = {}): Promise<Listed> {
+    const { after, limit, ...rest } = options
+    const page: Page = await this.#store().list(this.#filter(kind, rest), {
+      after: after == null ? null : keyOf({ kind, id: after }),
+      limit: limit ?? 1_000,
+    })
+    return {
+      rows: page.rows as unknown as ResourceRow[],
+      next: page.next === null ? null : refFrom(page.next).id,
+    }
+  }
+
+  async count(
+    kind: string,
+    options: Pick<ListOptions, 'status' | 'cluster' | 'worker'> = {},
+  ): Promise<number> {
+    return this.#store().count(this.#filter(kind, options))
+  }
+
+  #filter(kind: string, { status, worker, cluster }: ListOptions): Filter {
+    const { all } = typeOf(this.#types, kind).statuses
+    if (status !== undefined && !all.includes(status))
+      throw new RekindleError('unknown_status', `${kind} has no status '${status}'${nearest(status, all)}`)
+    return {
+      kind,
+      ...(status === undefined ? {} : { status }),
+      ...(worker === undefined ? {} : { worker }),
+      ...(cluster === undefined ? {} : { cluster }),
+    }
+  }
+
+  watch(listener: (event: RuntimeEvent) => void, options: { readonly from?: number } = {}): () => void {
+    const { store } = this.#sessionOrThrow()
+    if (options.from !== undefined) {
+      // The past first, synchronously: nothing comes between it and the first live change.
+      const stop = store.watch(options.from, (commit) => tellChanges(commit, listener))
+      stop()
+    }
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  offset(): number {
+    return this.#store().offset()
+  }
+
+  state(): string {
+    return this.#api.getSnapshot().value as string
+  }
+
+  // ---- the rest ----
+
+  #see(session: Session, commit: Commit): void {
+    session.directory.see(commit)
+    for (const { row } of commit.changes)
+      if (row !== null && this.#types.has(row.kind)) this.#waits.see(row as unknown as ResourceRow)
+    tellChanges(commit, (event) => this.#tell(event))
+  }
+
+  #tell(event: RuntimeEvent): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        this.#log(`a listener threw: ${messageOf(error)}`)
+      }
+    }
+  }
+
+  async #ringIfQueued(key: string): Promise<void> {
+    const row = (await this.#session?.store.get(key).catch(() => undefined)) as ResourceRow | undefined
+    if (row !== undefined && row.operation !== null && row.incarnation === null) this.#runner.ring(row)
+  }
+
+  /** Rows that the definitions given can't explain refuse the start, with counts. */
+  async #checkRows(store: Store): Promise<void> {
+    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'request']
+    const counts = await Promise.all(known.map((kind) => store.count({ kind })))
+    const unknown: string[] = []
+    const strangers = (await store.count({})) - counts.reduce((sum, count) => sum + count, 0)
+    if (strangers > 0)
+      unknown.push(`${strangers} rows of kinds that are not given (known: ${known.join(', ')})`)
+    for (const [i, { kind, statuses }] of this.kinds.entries()) {
+      const byStatus = await Promise.all(statuses.all.map((status) => store.count({ kind, status })))
+      const odd = counts[i]! - byStatus.reduce((sum, count) => sum + count, 0)
+      if (odd > 0) unknown.push(`${odd} rows of ${kind} in statuses that its table does not have`)
+    }
+    if (unknown.length > 0)
+      throw new RekindleError(
+        'unknown_rows',
+        `${this.#options.store.name} holds ${unknown.join(' and ')}; give their definitions, or open it with the version that wrote them`,
+      )
+  }
+
+  #storeFor(actor: string, store: Store): Store {
+    return this.#seams.storeFor?.(actor, store) ?? store
+  }
+
+  #store(): Store {
+    return this.#sessionOrThrow().store
+  }
+
+  #sessionOrThrow(): Session {
+    if (this.#stopping !== null)
+      throw new RekindleError('stopped', 'the runtime is stopping; nothing is accepted')
+    if (this.#session === null)
+      throw new RekindleError(
+        'store_lost',
+        'the store is lost just now; the runtime resumes by itself, try again',
+      )
+    return this.#session
+  }
+
+  #later(ms: number, run: () => Promise<void>): void {
+    const timer = this.#environment.timer(ms, () => {
+      this.#timers.delete(timer)
+      void run()
+    })
+    this.#timers.add(timer)
+  }
+
+  #log(message: string): void {
+    this.#options.log?.(message)
+  }
+}
+
+function tellChanges(commit: Commit, tell: (event: RuntimeEvent) => void): void {
+  for (const { key, row } of commit.changes) tell({ type: 'change', offset: commit.offset, key, row })
+}
+
+function storeErrorInWords(error: unknown): unknown {
+  if (!(error instanceof StoreError) || !isStoreTrouble(error)) return error
+  const code = error.code === 'store_refused' ? 'store_refused' : 'store_lost'
+  return new RekindleError(code, error.message, { cause: error })
+}
+
+function checkNode({ cluster, backend, host, driver }: NodeConfig): void {
+  for (const [field, value] of Object.entries({ cluster: cluster ?? host, backend, host }))
+    if (typeof value !== 'string' || !/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(value))
+      throw new RekindleError(
+        'bad_settings',
+        `node ${host}: ${field} '${String(value)}' must be 1 to 63 letters, digits, '_', '.' or '-'`,
+      )
+  if (typeof driver?.operations !== 'object')
+    throw new RekindleError('bad_settings', `node ${host}: the driver has no operations`)
+}
