@@ -1,0 +1,324 @@
+// A disk in memory that is as bad as a disk may be: what was not synced is lost, kept or torn at a crash, a
+// name is durable only after its folder's sync, and any operation can be made to fail. Asynchronous through
+// promises alone, and every choice comes from one seed, so a run can be repeated. It may not be kinder than
+// POSIX: the store has to be right on the worst disk, not on ext4.
+
+import { basename, dirname } from 'node:path'
+import { StoreError } from '../../store/error.ts'
+import type { FileSystem, OpenFile } from '../../store/json/file_system.ts'
+
+/** The least a disk writes whole. */
+const SECTOR = 512
+
+/** What the next crash makes of one write that was not synced: how many of its bytes stay, or which sectors. */
+export type Fate = 'lost' | 'whole' | 'sectors' | { readonly first: number }
+
+interface Write {
+  readonly position: number
+  readonly bytes: Uint8Array
+}
+
+interface Inode {
+  /** What a crash leaves. */
+  durable: Uint8Array
+  /** What the processes see: the page cache. */
+  current: Uint8Array
+  /** Since the last sync, in order. */
+  unsynced: (Write | { readonly truncate: number })[]
+}
+
+type Names = Map<string, Inode>
+
+interface Folder {
+  durable: Names
+  current: Names
+  /** Changes of names since the folder's last sync, in order. */
+  unsynced: ((names: Names) => void)[]
+}
+
+export interface Fault {
+  /** Counted from 1 over all operations of the disk. */
+  readonly at: number
+  /** `EIO` and the like; `die` ends the process at this operation: it and all later ones never return. */
+  readonly code: string
+  /** Of a write that fails, the first bytes that get into the file all the same. */
+  readonly written?: number
+}
+
+export class FaultyDisk {
+  readonly #random: () => number
+  readonly #folders = new Map<string, Folder>()
+  readonly #owners = new Set<string>()
+  #faults: Fault[] = []
+  /** Processes of before the last crash have another number; nothing they do has an effect. */
+  #life = 0
+  #died: () => void = () => {}
+  /** One line for each operation, for messages and for choosing where to fail. */
+  readonly operations: string[] = []
+
+  constructor(seed: number) {
+    this.#random = randomOf(seed)
+  }
+
+  /** The faults to come; those of before are forgotten. Resolves when a process dies by one of them. */
+  plan(...faults: Fault[]): Promise<void> {
+    this.#faults = faults
+    return new Promise((resolve) => {
+      this.#died = resolve
+    })
+  }
+
+  /** The process is killed: what it wrote is in the page cache, and its folders are free. */
+  kill(): void {
+    this.#life++
+    this.#faults = []
+    this.#owners.clear()
+  }
+
+  /**
+   * The power fails, in every process at once. Of each file and folder stays what was synced and any part of
+   * the rest. `fate` decides for each write, instead of the seed.
+   */
+  crash(fate: (path: string) => Fate = () => this.#anyFate()): void {
+    this.kill()
+    for (const [path, folder] of this.#folders) {
+      for (const change of folder.unsynced) if (this.#coin()) change(folder.durable)
+      for (const [name, inode] of folder.durable) this.#settle(inode, () => fate(`${path}/${name}`))
+      folder.current = new Map(folder.durable)
+      folder.unsynced = []
+    }
+  }
+
+  /** A file as processes see it, to look at or to damage. */
+  file(path: string): Uint8Array {
+    return this.#inode(path).current
+  }
+
+  /** Puts a file there, durable. */
+  put(path: string, bytes: Uint8Array): void {
+    const inode = { durable: bytes.slice(), current: bytes.slice(), unsynced: [] }
+    const folder = this.#folder(dirname(path))
+    folder.current.set(basename(path), inode)
+    folder.durable.set(basename(path), inode)
+  }
+
+  /** Takes a file away, durably. */
+  take(path: string): void {
+    const folder = this.#folder(dirname(path))
+    folder.current.delete(basename(path))
+    folder.durable.delete(basename(path))
+  }
+
+  names(folder: string): string[] {
+    return [...this.#folder(folder).current.keys()].sort()
+  }
+
+  /** The disk as one process sees it, until the next crash or kill. */
+  fileSystem(): FileSystem {
+    const life = this.#life
+    const step = (name: string, path: string) => this.#step(life, name, path)
+    return {
+      makeFolder: async (path) => {
+        await step('make folder', path)
+        if (this.#folders.get(dirname(path))?.current.has(basename(path))) throw failure('EEXIST', path)
+        // Its own name is durable at once: a folder that is lost has no rows.
+        if (!this.#folders.has(path))
+          this.#folders.set(path, { durable: new Map(), current: new Map(), unsynced: [] })
+      },
+      readFolder: async (path) => {
+        await step('read folder', path)
+        return this.names(path)
+      },
+      syncFolder: async (path) => {
+        await step('sync folder', path)
+        const folder = this.#folder(path)
+        folder.durable = new Map(folder.current)
+        folder.unsynced = []
+      },
+      readFile: async (path) => {
+        await step('read', path)
+        return this.#inode(path).current.slice()
+      },
+      create: async (path) => {
+        await step('create', path)
+        const folder = this.#folder(dirname(path))
+        const found = folder.current.get(basename(path))
+        if (found !== undefined) truncate(found, 0)
+        const inode = found ?? { durable: new Uint8Array(), current: new Uint8Array(), unsynced: [] }
+        rename(folder, (names) => names.set(basename(path), inode))
+        return this.#openFile(life, path, inode)
+      },
+      rename: async (from, to) => {
+        await step('rename', `${from} to ${basename(to)}`)
+        const inode = this.#inode(from)
+        rename(this.#folder(dirname(to)), (names) => {
+          names.delete(basename(from))
+          names.set(basename(to), inode)
+        })
+      },
+      remove: async (path) => {
+        await step('remove', path)
+        this.#inode(path)
+        rename(this.#folder(dirname(path)), (names) => names.delete(basename(path)))
+      },
+      own: async (path) => {
+        await step('own', path)
+        if (this.#owners.has(path)) throw new StoreError('store_locked', `${path} is open already`)
+        this.#owners.add(path)
+        return async () => {
+          if (life === this.#life) this.#owners.delete(path)
+        }
+      },
+      yield: () => Promise.resolve(),
+    }
+  }
+
+  #openFile(life: number, path: string, inode: Inode): OpenFile {
+    const step = (name: string) => this.#step(life, name, path)
+    const sync = async (name: string) => {
+      try {
+        await step(name)
+      } catch (error) {
+        // As Linux has it: some pages got there, none is tried again, and all are shown as clean.
+        const seen = inode.current
+        this.#settle(inode, () => this.#anyFate())
+        inode.current = seen
+        throw error
+      }
+      inode.durable = inode.current.slice()
+      inode.unsynced = []
+    }
+    return {
+      write: async (bytes, position) => {
+        const copy = bytes.slice()
+        await this.#step(life, 'write', path, (written) =>
+          write(inode, { position, bytes: copy.slice(0, written) }),
+        )
+        write(inode, { position, bytes: copy })
+      },
+      truncate: async (size) => {
+        await step('truncate')
+        truncate(inode, size)
+      },
+      datasync: () => sync('datasync'),
+      sync: () => sync('sync'),
+      close: async () => {},
+    }
+  }
+
+  /** Counts the operation and lets its fault happen. What a dying process asked for may still reach the disk. */
+  async #step(
+    life: number,
+    name: string,
+    path: string,
+    part: (written: number) => void = () => {},
+  ): Promise<void> {
+    if (life !== this.#life) return never()
+    const at = this.operations.push(`${name} ${basename(path)}`)
+    const fault = this.#faults.find((one) => one.at === at)
+    await Promise.resolve()
+    if (life !== this.#life) return never()
+    if (fault === undefined) return
+    if (fault.code === 'die') {
+      part(Number.POSITIVE_INFINITY)
+      this.#life++
+      this.#died()
+      return never()
+    }
+    if (fault.written !== undefined) part(fault.written)
+    throw failure(fault.code, `${name} ${path}`)
+  }
+
+  #anyFate(): Fate {
+    const choice = Math.floor(this.#random() * 4)
+    if (choice < 3) return (['lost', 'whole', 'sectors'] as const)[choice]!
+    return { first: Math.floor(this.#random() * 2_000) }
+  }
+
+  #coin(): boolean {
+    return this.#random() < 0.5
+  }
+
+  /** Makes the durable content what was synced and a part of the rest; the page cache is gone. */
+  #settle(inode: Inode, fate: () => Fate): void {
+    let bytes = inode.durable
+    for (const change of inode.unsynced) {
+      if ('truncate' in change) {
+        if (this.#coin()) bytes = resized(bytes, change.truncate)
+      } else bytes = this.#settleWrite(bytes, change, fate())
+    }
+    inode.durable = bytes
+    inode.current = bytes.slice()
+    inode.unsynced = []
+  }
+
+  #settleWrite(before: Uint8Array, { position, bytes }: Write, fate: Fate): Uint8Array {
+    if (fate === 'lost') return before
+    if (fate === 'whole') return written(before, { position, bytes })
+    if (fate !== 'sectors') return written(before, { position, bytes: bytes.slice(0, fate.first) })
+    let after = before
+    for (let start = 0; start < bytes.length; ) {
+      const end = Math.min(start + SECTOR - ((position + start) % SECTOR), bytes.length)
+      if (this.#coin()) after = written(after, { position: position + start, bytes: bytes.slice(start, end) })
+      start = end
+    }
+    return after
+  }
+
+  #folder(path: string): Folder {
+    const folder = this.#folders.get(path)
+    if (folder === undefined) {
+      const isFile = this.#folders.get(dirname(path))?.current.has(basename(path))
+      throw failure(isFile ? 'ENOTDIR' : 'ENOENT', path)
+    }
+    return folder
+  }
+
+  #inode(path: string): Inode {
+    const inode = this.#folder(dirname(path)).current.get(basename(path))
+    if (inode === undefined) throw failure('ENOENT', path)
+    return inode
+  }
+}
+
+function rename(folder: Folder, change: (names: Names) => void): void {
+  change(folder.current)
+  folder.unsynced.push(change)
+}
+
+function write(inode: Inode, change: Write): void {
+  inode.current = written(inode.current, change)
+  inode.unsynced.push(change)
+}
+
+function truncate(inode: Inode, size: number): void {
+  inode.current = resized(inode.current, size)
+  inode.unsynced.push({ truncate: size })
+}
+
+function written(before: Uint8Array, { position, bytes }: Write): Uint8Array {
+  const after = new Uint8Array(Math.max(before.length, bytes.length === 0 ? 0 : position + bytes.length))
+  after.set(before)
+  after.set(bytes, position)
+  return after
+}
+
+function resized(before: Uint8Array, size: number): Uint8Array {
+  const after = new Uint8Array(size)
+  after.set(before.subarray(0, size))
+  return after
+}
+
+const failure = (code: string, what: string): Error => Object.assign(new Error(`${code}: ${what}`), { code })
+const never = (): Promise<never> => new Promise(() => {})
+
+/** Numbers from 0 to 1 that a seed decides (mulberry32). */
+export function randomOf(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
