@@ -65,9 +65,11 @@ export class Stepper {
 
   /** Null where the chart does not accept the event in this state. Pure. */
   step(snapshot: AnyMachineSnapshot, event: AnyEventObject): Step | null {
-    if (!snapshot.can(event)) return null
     this.#collected = []
     const next = this.machine.transition(snapshot, event, this.#scope) as AnyMachineSnapshot
+    // An event that is unknown here or that its guards refuse gives back the very same snapshot; every
+    // accepting transition has a target or actions, so it gives another one.
+    if (next === snapshot) return null
     const commands = this.#collected.map(({ type, params }) => ({
       type,
       params: (params ?? {}) as Command['params'],
