@@ -67,9 +67,9 @@ export class Stepper {
   step(snapshot: AnyMachineSnapshot, event: AnyEventObject): Step | null {
     this.#collected = []
     const next = this.machine.transition(snapshot, event, this.#scope) as AnyMachineSnapshot
-    // An event that is unknown here or that its guards refuse gives back the very same snapshot; every
-    // accepting transition has a target or actions, so it gives another one.
-    if (next === snapshot) return null
+    // An event that is unknown here or that its guards refuse gives back the very same snapshot and asks for
+    // nothing; every accepting transition has a target, an assignment, or a command.
+    if (next === snapshot && this.#collected.length === 0) return null
     const commands = this.#collected.map(({ type, params }) => ({
       type,
       params: (params ?? {}) as Command['params'],
