@@ -53,6 +53,8 @@ export interface NodePorts {
   readonly log: (message: string) => void
 }
 
+class ProbeLost extends Error {}
+
 /** An operation in this life's hands, from its claim to the end of its finish. */
 interface Held {
   readonly row: ResourceRow
@@ -68,8 +70,10 @@ export class NodeLife {
   readonly #ports: NodePorts
   readonly #held = new Map<Key, Held>()
   readonly #waitingFinishes = new Set<Key>()
-  /** The store refused or was lost when this life last wanted it: its end counts against nobody (rule R14). */
+  /** The store or a probe was lost, refused or silent at its end, which so counts against nobody (rule R14). */
   storeTrouble = false
+  /** Beats that wait for a probe or the store. */
+  #beating = 0
   #tick: Timer | null = null
   #capabilities: Capabilities | null = null
   #over = false
@@ -157,6 +161,7 @@ export class NodeLife {
   #end(): void {
     if (this.#over) return
     this.#over = true
+    if (this.state === 'fenced' && this.#beating > 0) this.storeTrouble = true
     this.#tick?.clear()
     this.#setup.abort()
     this.#ports.mailbox.leave(this.#wake)
@@ -176,7 +181,7 @@ export class NodeLife {
   #run(step: () => Promise<void>): void {
     step().catch((error: unknown) => {
       const reason = messageOf(error)
-      this.storeTrouble = isStoreTrouble(error)
+      this.storeTrouble = isStoreTrouble(error) || error instanceof ProbeLost
       this.send({ type: this.storeTrouble ? 'store.lost' : 'start.failed', reason })
     })
   }
@@ -192,17 +197,27 @@ export class NodeLife {
   }
 
   async #setUp(): Promise<void> {
-    for (const probe of this.config.probes ?? []) await probe.check()
+    await this.#checkProbes()
     const { driver, cluster, host, backend } = this.config
-    await driver.setup?.({
+    const setUp = driver.setup?.({
       cluster: cluster ?? host,
       backend,
       host,
       signal: this.#setup.signal,
       log: (message) => this.#ports.log(`${this.address}: ${message}`),
     })
+    if (setUp !== undefined) await this.#within(this.#ports.settings.operation_timeout_ms, setUp)
     await this.#askCapabilities()
     this.send({ type: 'set_up.done' })
+  }
+
+  /** What a probe or driver promised, or a rejection: one that never settles must not hold a start for ever. */
+  async #within<T>(ms: number, promise: Promise<T>): Promise<T> {
+    let timer: Timer | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = this.#ports.environment.timer(ms, () => reject(new Error(`no answer within ${ms} ms`)))
+    })
+    return Promise.race([promise, late]).finally(() => timer?.clear())
   }
 
   /** The rows of its own earlier incarnations, and no others (rules R2, R17). */
@@ -243,30 +258,40 @@ export class NodeLife {
 
   async #beat(): Promise<void> {
     const sent_at = this.#ports.clock.now()
-    for (const probe of this.config.probes ?? []) {
-      try {
-        await probe.check()
-      } catch (error) {
-        this.send({ type: 'probe.lost', reason: `${probe.name} is lost: ${messageOf(error)}` })
-        return
-      }
-    }
+    this.#beating++
     try {
+      await this.#checkProbes()
       const refused = await this.registration.beat(this.#capabilities)
       this.storeTrouble = false
       this.send(refused === null ? { type: 'beat.done', sent_at } : { type: 'beat.refused', reason: refused })
     } catch (error) {
-      this.storeTrouble = isStoreTrouble(error)
+      this.storeTrouble = isStoreTrouble(error) || error instanceof ProbeLost
       this.#ports.log(`${this.address}: a heartbeat failed: ${messageOf(error)}`)
+      if (error instanceof ProbeLost) return this.send({ type: 'probe.lost', reason: error.message })
       this.send({ type: 'beat.failed' })
+    } finally {
+      this.#beating--
     }
     void this.#askCapabilities()
   }
 
+  /** A probe that is lost counts as a lost store. */
+  async #checkProbes(): Promise<void> {
+    for (const probe of this.config.probes ?? []) {
+      try {
+        await this.#within(this.#ports.settings.fence_after_ms, probe.check())
+      } catch (error) {
+        throw new ProbeLost(`${probe.name} is lost: ${messageOf(error)}`)
+      }
+    }
+  }
+
   async #askCapabilities(): Promise<void> {
     try {
-      const said = await this.config.driver.capabilities?.()
-      if (said !== undefined) this.#capabilities = { total_gib: said.total_gib, free_gib: said.free_gib }
+      const asked = this.config.driver.capabilities?.()
+      if (asked === undefined) return
+      const said = await this.#within(this.#ports.settings.fence_after_ms, asked)
+      this.#capabilities = { total_gib: said.total_gib, free_gib: said.free_gib }
     } catch (error) {
       // Losing sight of the backend is not losing the store: the last report stands.
       this.#ports.log(`${this.address}: the driver could not say its capabilities: ${messageOf(error)}`)
