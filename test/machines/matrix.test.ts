@@ -25,7 +25,7 @@ const kinds = [volume, snapshot, backup].map((type) => ({ kind: type.kind, type 
 
 describe.each(kinds)('Every event in every state of a $kind', ({ kind, type }) => {
   test('is decided, and the table says how', async () => {
-    await expect(matrix(type)).toMatchFileSnapshot(`./matrix/${kind}.md`)
+    await expect(matrix(type)).toMatchFileSnapshot(`./matrix/${kind}.txt`)
   })
 
   test('covers every state and every event of the chart', () => {
@@ -170,7 +170,7 @@ test('Every event in every state of a node is decided, and the table says how', 
   expect(new Set(events.map((named) => named.event.type))).toEqual(new Set(nodeChart.events))
   expect(new Set(states.map(({ path }) => path))).toEqual(new Set(Object.keys(nodeChart.states)))
   await expect(tableOf('node', cells(nodeChart, states, events, changed))).toMatchFileSnapshot(
-    './matrix/node.md',
+    './matrix/node.txt',
   )
 })
 
@@ -232,7 +232,7 @@ test('Every sweep over every state of a service is decided, and the table says h
     ].join('; ')
   await expect(
     tableOf('scheduler', cells(schedulerChart, states, events, told as never)),
-  ).toMatchFileSnapshot('./matrix/scheduler.md')
+  ).toMatchFileSnapshot('./matrix/scheduler.txt')
 })
 
 test('Every event in every state of the supervisor is decided, and the table says how', async () => {
@@ -267,7 +267,7 @@ test('Every event in every state of the supervisor is decided, and the table say
   expect(new Set(events.map((named) => named.event.type))).toEqual(new Set(supervisorChart.events))
   expect(new Set(states.map(({ path }) => path))).toEqual(new Set(Object.keys(supervisorChart.states)))
   await expect(tableOf('supervisor', cells(supervisorChart, states, events, changed))).toMatchFileSnapshot(
-    './matrix/supervisor.md',
+    './matrix/supervisor.txt',
   )
 })
 
@@ -279,6 +279,6 @@ test('Every event in every state of the api is decided, and the table says how',
   }))
   const events = ['call', 'reply', 'store.lost', 'store.back', 'stop'].map((type) => event(type))
   await expect(tableOf('api', cells(apiChart, states, events, changed))).toMatchFileSnapshot(
-    './matrix/api.md',
+    './matrix/api.txt',
   )
 })
