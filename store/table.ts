@@ -2,27 +2,18 @@
 // holds durable rows only: a store applies a transaction here once it is on disk. The cost of a change
 // grows with the logarithm of the rows, so it is flat for what a folder can hold.
 
-import BTreeModule from 'sorted-btree'
+import { SortedKeys } from './sorted_keys.ts'
 import type { Filter, Key, Page, StoredRow } from './store.ts'
 
-// The package is CommonJS, so its class lies one level deeper.
-const BTree = BTreeModule.default
-
-/** Entries in key order. They are their own keys: a tree without values takes half the memory. */
-type Bucket = BTreeModule.default<Entry, undefined>
-
-/** Every index shares one entry a row, and so one string a key. */
+/** Every index holds the same string for a key: the one here. */
 interface Entry {
   readonly key: Key
   row: StoredRow
 }
 
-const byKey = (a: { key: Key }, b: { key: Key }): number => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0)
-const newBucket = (): Bucket => new BTree<Entry, undefined>(undefined, byKey)
-
 export class Table {
   readonly #entries = new Map<Key, Entry>()
-  readonly #all: Bucket = newBucket()
+  readonly #all = new SortedKeys()
   readonly #statuses = new Index(
     (row) => row.kind,
     (row) => row.status,
@@ -52,17 +43,16 @@ export class Table {
     if (row === null) {
       if (entry === undefined) return
       this.#entries.delete(key)
-      this.#all.delete(entry)
-      for (const index of this.#indexes) index.change(entry, entry.row, null)
+      this.#all.remove(key)
+      for (const index of this.#indexes) index.change(key, entry.row, null)
     } else if (entry === undefined) {
-      const entered = { key, row }
-      this.#entries.set(key, entered)
-      this.#all.set(entered, undefined)
-      for (const index of this.#indexes) index.change(entered, null, row)
+      this.#entries.set(key, { key, row })
+      this.#all.add(key)
+      for (const index of this.#indexes) index.change(key, null, row)
     } else {
       const before = entry.row
       entry.row = row
-      for (const index of this.#indexes) index.change(entry, before, row)
+      for (const index of this.#indexes) index.change(entry.key, before, row)
     }
   }
 
@@ -71,7 +61,8 @@ export class Table {
     const rows: StoredRow[] = []
     let last: Key | null = null
     const { buckets, exact } = this.#narrowest(filter)
-    for (const { key, row } of inKeyOrder(buckets, page.after ?? null)) {
+    for (const key of inKeyOrder(buckets, page.after ?? null)) {
+      const { row } = this.#entries.get(key)!
       if (!exact && !matches(filter, row)) continue
       // One more than asked tells that there is a next page.
       if (rows.length === limit) return { rows, next: last }
@@ -85,26 +76,27 @@ export class Table {
     const { buckets, exact } = this.#narrowest(filter)
     if (exact) return sizeOf(buckets)
     let count = 0
-    for (const bucket of buckets) for (const { row } of bucket.keys()) if (matches(filter, row)) count++
+    for (const bucket of buckets)
+      for (const key of bucket.from()) if (matches(filter, this.#entries.get(key)!.row)) count++
     return count
   }
 
   /** Rows from the key `from` (included; undefined: the first) up to `to` (left out), in key order, at most `most`. */
   range(from: Key | undefined, to: Key | undefined, most: number): StoredRow[] {
     const rows: StoredRow[] = []
-    for (const { key, row } of this.#all.keys(from === undefined ? undefined : bound(from))) {
+    for (const key of this.#all.from(from)) {
       if (rows.length === most || (to !== undefined && key >= to)) break
-      rows.push(row)
+      rows.push(this.#entries.get(key)!.row)
     }
     return rows
   }
 
   /** The index that holds the fewest rows besides the matches; `exact` where it holds just the matches. */
-  #narrowest(filter: Filter): { buckets: readonly Bucket[]; exact: boolean } {
+  #narrowest(filter: Filter): { buckets: readonly SortedKeys[]; exact: boolean } {
     const { kind, status, cluster, worker, taken, incarnation_up_to } = filter
     const asks = (...names: (keyof Filter)[]) =>
       Object.entries(filter).every(([name, value]) => value === undefined || names.includes(name as never))
-    const candidates: { buckets: readonly Bucket[]; exact: boolean }[] = []
+    const candidates: { buckets: readonly SortedKeys[]; exact: boolean }[] = []
     if (worker !== undefined)
       candidates.push({
         buckets: this.#workers.buckets(worker, (incarnation) =>
@@ -127,7 +119,7 @@ export class Table {
 
 /** Buckets by two fields of the row. A row whose first field is no text is in none of them. */
 class Index {
-  readonly #buckets = new Map<string, Map<unknown, Bucket>>()
+  readonly #buckets = new Map<string, Map<unknown, SortedKeys>>()
   readonly #outer: (row: StoredRow) => unknown
   readonly #inner: (row: StoredRow) => unknown
 
@@ -136,23 +128,25 @@ class Index {
     this.#inner = inner
   }
 
-  change(entry: Entry, before: StoredRow | null, after: StoredRow | null): void {
-    const [left, entered] = [before && this.#outer(before), after && this.#outer(after)]
-    const [leftInner, enteredInner] = [before && this.#inner(before), after && this.#inner(after)]
+  change(key: Key, before: StoredRow | null, after: StoredRow | null): void {
+    const left = before === null ? null : this.#outer(before)
+    const leftInner = before === null ? null : this.#inner(before)
+    const entered = after === null ? null : this.#outer(after)
+    const enteredInner = after === null ? null : this.#inner(after)
     if (left === entered && leftInner === enteredInner) return
-    if (typeof left === 'string') this.#leave(left, leftInner, entry)
-    if (typeof entered === 'string') this.#enter(entered, enteredInner, entry)
+    if (typeof left === 'string') this.#leave(left, leftInner, key)
+    if (typeof entered === 'string') this.#enter(entered, enteredInner, key)
   }
 
-  buckets(outer: string | undefined, wanted: (inner: unknown) => boolean = () => true): Bucket[] {
+  buckets(outer: string | undefined, wanted: (inner: unknown) => boolean = () => true): SortedKeys[] {
     const families = outer === undefined ? this.#buckets.values() : [this.#buckets.get(outer) ?? new Map()]
-    const found: Bucket[] = []
+    const found: SortedKeys[] = []
     for (const family of families)
-      for (const [inner, bucket] of family as Map<unknown, Bucket>) if (wanted(inner)) found.push(bucket)
+      for (const [inner, bucket] of family as Map<unknown, SortedKeys>) if (wanted(inner)) found.push(bucket)
     return found
   }
 
-  #enter(outer: string, inner: unknown, entry: Entry): void {
+  #enter(outer: string, inner: unknown, key: Key): void {
     let family = this.#buckets.get(outer)
     if (family === undefined) {
       family = new Map()
@@ -160,42 +154,40 @@ class Index {
     }
     let bucket = family.get(inner)
     if (bucket === undefined) {
-      bucket = newBucket()
+      bucket = new SortedKeys()
       family.set(inner, bucket)
     }
-    bucket.set(entry, undefined)
+    bucket.add(key)
   }
 
   /** Empty buckets go, so that incarnations long over cost nothing. */
-  #leave(outer: string, inner: unknown, entry: Entry): void {
+  #leave(outer: string, inner: unknown, key: Key): void {
     const family = this.#buckets.get(outer)!
     const bucket = family.get(inner)!
-    bucket.delete(entry)
+    bucket.remove(key)
     if (bucket.size === 0) family.delete(inner)
     if (family.size === 0) this.#buckets.delete(outer)
   }
 }
 
-/** A place in key order; only its key is looked at. */
-const bound = (key: Key): Entry => ({ key }) as Entry
+const sizeOf = (buckets: readonly SortedKeys[]): number =>
+  buckets.reduce((sum, bucket) => sum + bucket.size, 0)
 
-const sizeOf = (buckets: readonly Bucket[]): number => buckets.reduce((sum, bucket) => sum + bucket.size, 0)
-
-/** Merges buckets, which hold no entry twice, from the first key above `after` on. */
-function* inKeyOrder(buckets: readonly Bucket[], after: Key | null): Generator<Entry> {
-  const heads: { entry: Entry; rest: Iterator<Entry> }[] = []
+/** Merges buckets, which hold no key twice, from the first key above `after` on. */
+function* inKeyOrder(buckets: readonly SortedKeys[], after: Key | null): Generator<Key, void, undefined> {
+  const heads: { key: Key; rest: Generator<Key, void, undefined> }[] = []
   for (const bucket of buckets) {
-    const rest = bucket.keys(after === null ? undefined : bound(after))
+    const rest = bucket.from(after ?? undefined)
     let first = rest.next()
-    if (first.value?.key === after) first = rest.next()
-    if (!first.done) heads.push({ entry: first.value, rest })
+    if (first.value === after) first = rest.next()
+    if (!first.done) heads.push({ key: first.value, rest })
   }
   while (heads.length > 0) {
-    const lowest = heads.reduce((a, b) => (b.entry.key < a.entry.key ? b : a))
-    yield lowest.entry
+    const lowest = heads.reduce((a, b) => (b.key < a.key ? b : a))
+    yield lowest.key
     const next = lowest.rest.next()
     if (next.done) heads.splice(heads.indexOf(lowest), 1)
-    else lowest.entry = next.value
+    else lowest.key = next.value
   }
 }
 
