@@ -9,11 +9,32 @@ import { keyOf, type Store } from '../store/store.ts'
 import type { Calls } from './calls.ts'
 import { commit, type Runner } from './commit.ts'
 
+/**
+ * Lives that ended because the store or a probe was lost: a claim of theirs counts as no attempt. Known to this
+ * process only; one that it does not know of counts.
+ */
+export class Spared {
+  readonly #lives = new Set<string>()
+
+  add(worker: string, incarnation: number): void {
+    this.#lives.add(`${worker} ${incarnation}`)
+  }
+
+  /** The limits of a row, whose attempts are those of its history. */
+  limits(limits: Limits, row: ResourceRow): Limits {
+    const spared = (row.operation?.history ?? []).filter(({ worker, incarnation }) =>
+      this.#lives.has(`${worker} ${incarnation}`),
+    )
+    return { ...limits, attempts: limits.attempts + spared.length }
+  }
+}
+
 export interface CleanupPorts {
   readonly types: Types
   readonly store: Store
   readonly calls: Calls
   readonly limits: Limits
+  readonly spared: Spared
   readonly runner: Runner
   readonly now: () => number
   readonly onFault: (row: ResourceRow, error: unknown) => void
@@ -65,13 +86,13 @@ async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow
       ports.store,
       {
         ref: row,
-        event: () => ({
+        event: (found) => ({
           type: 'cleanup',
           worker: duty.worker,
           incarnation: duty.incarnation,
           at_backend: duty.at_backend,
           reason: duty.reason,
-          limits: ports.limits,
+          limits: ports.spared.limits(ports.limits, found),
           at: ports.now(),
         }),
       },

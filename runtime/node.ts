@@ -10,7 +10,7 @@ import type { Capabilities, Progress, ResourceRow, ServiceRow } from '../machine
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Call, Calls } from './calls.ts'
-import { cleanClaims } from './cleanup.ts'
+import { cleanClaims, type Spared } from './cleanup.ts'
 import type { Clock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
 import type { Driver } from './driver.ts'
@@ -43,10 +43,13 @@ export interface NodePorts {
   readonly store: Store
   readonly types: Types
   readonly calls: Calls
+  readonly spared: Spared
   readonly settings: Settings
   readonly mailbox: Mailbox
   readonly runner: Runner
   readonly chart: typeof nodeChart
+  /** The last incarnation of this host@backend that ended in this process; 0 for none. */
+  readonly endedHere: number
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
   readonly onUp: (life: NodeLife) => void
   readonly onOver: (life: NodeLife) => void
@@ -231,6 +234,7 @@ export class NodeLife {
         calls,
         runner,
         limits: limitsOf(settings),
+        spared: this.#ports.spared,
         now: () => environment.now(),
         onFault: (row, error) =>
           log(`${this.address}: ${keyOf(row)} could not be put right: ${messageOf(error)}`),

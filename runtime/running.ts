@@ -33,6 +33,7 @@ import type {
   Stuck,
 } from './api.ts'
 import { Calls } from './calls.ts'
+import { Spared } from './cleanup.ts'
 import { type Clock, plainClock, turnClock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
 import { Directory } from './directory.ts'
@@ -64,14 +65,19 @@ export class RunningRuntime implements Runtime {
   readonly #environment: Environment
   readonly #configs = new Map<string, NodeConfig>()
   readonly #mailboxes = new Map<string, Mailbox>()
+  /** The last incarnation of each node that ended in this process. */
+  readonly #endedHere = new Map<string, number>()
   readonly #waits = new Waits()
   readonly #calls: Calls
+  readonly #spared = new Spared()
   readonly #listeners = new Set<(event: RuntimeEvent) => void>()
   readonly #api: Actor<AnyStateMachine>
   readonly #supervisor: Actor<AnyStateMachine>
   readonly #timers = new Set<Timer>()
   readonly #runner: Runner
   #session: Session | null = null
+  /** The store being opened again; a stop waits for it, so as to let go of what it opens. */
+  #opening: Promise<void> = Promise.resolve()
   /** Lives that have begun to start and are neither up nor over. */
   #starting: ((life: NodeLife) => void) | null = null
   #stopping: Promise<void> | null = null
@@ -177,8 +183,18 @@ export class RunningRuntime implements Runtime {
       await this.#checkRows(store)
       const { settings } = this
       const environment = this.#environment
-      const clock = store.exclusive ? turnClock(environment, settings.sweep_ms) : plainClock(environment)
       const directory = new Directory()
+      const found: { session?: Session; lost?: unknown } = {}
+      store.onLost((cause) => {
+        found.lost = cause
+        if (found.session !== undefined) this.#lost(found.session, cause)
+      })
+      store.watch(store.offset(), (commit) => this.#see(directory, commit))
+      await directory.load(store)
+      // Lost or stopped meanwhile: no session begins, and the store is let go of below.
+      if ('lost' in found) throw found.lost
+      if (this.#stopping !== null) throw new RekindleError('stopped', 'the runtime is stopping')
+      const clock = store.exclusive ? turnClock(environment, settings.sweep_ms) : plainClock(environment)
       const lives = new Map<string, NodeLife>()
       const schedulers = Array.from({ length: settings.schedulers }, (_, i) => {
         const name = `scheduler ${i + 1}`
@@ -188,6 +204,7 @@ export class RunningRuntime implements Runtime {
           store: this.#storeFor(name, store),
           types: this.#types,
           calls: this.#calls,
+          spared: this.#spared,
           settings,
           runner: this.#runner,
           chart: this.#seams.charts?.scheduler ?? schedulerChart,
@@ -199,9 +216,7 @@ export class RunningRuntime implements Runtime {
         })
       })
       const session: Session = { store, clock, directory, schedulers, lives }
-      store.onLost((cause) => this.#lost(session, cause))
-      store.watch(store.offset(), (commit) => this.#see(session, commit))
-      await directory.load(store)
+      found.session = session
       this.#session = session
       for (const scheduler of schedulers) scheduler.start()
     } catch (error) {
@@ -232,7 +247,8 @@ export class RunningRuntime implements Runtime {
     if (this.#stopping !== null) return
     this.#later(this.settings.sweep_ms, async () => {
       try {
-        await this.#open()
+        this.#opening = this.#open()
+        await this.#opening
       } catch (error) {
         this.#log(`the store can't be opened yet: ${messageOf(error)}`)
         this.#reopen()
@@ -260,6 +276,7 @@ export class RunningRuntime implements Runtime {
       })
     this.#supervisor.send({ type: 'stop' })
     for (const timer of this.#timers) timer.clear()
+    await this.#opening.catch(() => {})
     const session = this.#session
     if (session !== null) {
       await this.#drain(session, within_ms)
@@ -314,10 +331,12 @@ export class RunningRuntime implements Runtime {
       store: this.#storeFor(address, session.store),
       types: this.#types,
       calls: this.#calls,
+      spared: this.#spared,
       settings: this.settings,
       mailbox: this.#mailboxes.get(topic)!,
       runner: this.#runner,
       chart: this.#seams.charts?.node ?? nodeChart,
+      endedHere: this.#endedHere.get(address) ?? 0,
       onProgress: (row, progress) => this.#tell({ type: 'progress', kind: row.kind, id: row.id, progress }),
       onUp: (up) => this.#starting?.(up),
       onOver: (ended) => this.#nodeOver(session, ended),
@@ -329,8 +348,12 @@ export class RunningRuntime implements Runtime {
 
   #nodeOver(session: Session, life: NodeLife): void {
     if (session.lives.get(life.address) === life) session.lives.delete(life.address)
+    const { incarnation } = life.context
+    if (incarnation !== null) this.#endedHere.set(life.address, incarnation)
     const reason = life.context.reason ?? life.state
     this.#log(`${life.address}: life ${life.context.incarnation ?? '?'} is over (${life.state}): ${reason}`)
+    if (life.storeTrouble && life.context.incarnation !== null)
+      this.#spared.add(life.address, life.context.incarnation)
     this.#starting?.(life)
     this.#onOver()
     if (this.#stopping !== null) return
@@ -567,8 +590,8 @@ export class RunningRuntime implements Runtime {
 
   // ---- the rest ----
 
-  #see(session: Session, commit: Commit): void {
-    session.directory.see(commit)
+  #see(directory: Directory, commit: Commit): void {
+    directory.see(commit)
     for (const { row } of commit.changes)
       if (row !== null && this.#types.has(row.kind)) this.#waits.see(row as unknown as ResourceRow)
     tellChanges(commit, (event) => this.#tell(event))

@@ -7,7 +7,7 @@ import type { BeatRow, RequestRow, ResourceRow, ServiceRow } from '../machines/r
 import type { Duty, SchedulerContext, schedulerChart } from '../machines/scheduler.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Calls } from './calls.ts'
-import { cleanClaims } from './cleanup.ts'
+import { cleanClaims, type Spared } from './cleanup.ts'
 import type { Clock } from './clock.ts'
 import type { Runner } from './commit.ts'
 import type { Environment, Timer } from './environment.ts'
@@ -22,6 +22,7 @@ export interface SchedulerPorts {
   readonly store: Store
   readonly types: Types
   readonly calls: Calls
+  readonly spared: Spared
   readonly settings: Settings
   readonly runner: Runner
   readonly chart: typeof schedulerChart
@@ -132,6 +133,7 @@ export class Scheduler {
         calls,
         runner,
         limits: limitsOf(settings),
+        spared: this.#ports.spared,
         now: () => environment.now(),
         onFault: (row, error) =>
           log(`${this.name}: ${keyOf(row)} could not be put right: ${messageOf(error)}`),
