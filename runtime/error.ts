@@ -52,11 +52,13 @@ export class RekindleError extends Error {
   }
 }
 
-/** The message of anything that was thrown, bounded: drivers throw what they like. */
+/** The message of anything that was thrown, bounded; never throws: drivers throw what they like. */
 export function messageOf(thrown: unknown): string {
   let text: string
   try {
-    text = thrown instanceof Error ? thrown.message : `threw ${typeof thrown}: ${String(thrown)}`
+    const message: unknown =
+      thrown instanceof Error ? thrown.message : `threw ${typeof thrown}: ${String(thrown)}`
+    text = typeof message === 'string' ? message : `an error with a message that is ${typeof message}`
   } catch {
     text = 'threw something that has no text'
   }

@@ -41,6 +41,7 @@ export interface Bench {
 
 /** Changes to a row's data above this many characters of JSON are nonsense. */
 const MOST_CHANGES = 256 * 1024
+const MOST_CODE = 100
 
 /**
  * Does what the claimed row asks for and resolves when the row may be released; never rejects. A call that
@@ -186,9 +187,16 @@ function contextOf(
   }
 }
 
+/** Never throws: a code that is no short text says nothing. */
 function failure(error: unknown): Ending {
-  const code = error instanceof DriverError || error instanceof Aborted ? error.code : 'driver_failed'
-  return { ok: false, code: String(code), message: messageOf(error) }
+  const worded = error instanceof DriverError || error instanceof Aborted
+  let code = 'driver_failed'
+  try {
+    if (worded && typeof error.code === 'string' && error.code.length <= MOST_CODE) code = error.code
+  } catch {
+    // A getter that throws.
+  }
+  return { ok: false, code, message: messageOf(error) }
 }
 
 /** A driver may answer with nothing or with a plain JSON object; anything else is its failure. */
@@ -209,5 +217,8 @@ function checkedChanges(answer: unknown): Ending {
   }
   if (text === undefined || text.length > MOST_CHANGES)
     return nonsense(`more than ${MOST_CHANGES} characters of data`)
-  return { ok: true, changes: JSON.parse(text) as JsonObject }
+  const changes: unknown = JSON.parse(text)
+  if (typeof changes !== 'object' || changes === null || Array.isArray(changes))
+    return nonsense('something whose JSON is no object')
+  return { ok: true, changes: changes as JsonObject }
 }
