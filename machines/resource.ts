@@ -6,6 +6,7 @@
 // `cleanup_queued`, then `cleaning`. The context is the row; effects are commands, run after it is durable.
 
 import { type AnyStateMachine, and, assign, setup } from 'xstate'
+import { DefinitionError } from './error.ts'
 import type { JsonObject, Operation, Ref, ResourceRow, RowError, ServiceRow } from './row.ts'
 import { sameRef } from './row.ts'
 import {
@@ -95,6 +96,9 @@ export const QUEUED = 'queued'
 export const WORKING = 'working'
 export const CLEANUP_QUEUED = 'cleanup_queued'
 export const CLEANING = 'cleaning'
+
+/** The policy of a cleanup, and the code of its error, once no try is left (rule R15). No status is called so. */
+const USED_UP = 'attempts_used_up'
 
 /** The protocol's guards, by name. The testing kit replaces single ones to switch a rule off. */
 const protocolGuards = {
@@ -392,6 +396,11 @@ type On = Record<string, Transition[]>
 /** Builds the chart of a checked table. The result is an ordinary XState machine. */
 export function chartOf(table: TableShape): AnyStateMachine {
   checkTable(table)
+  for (const name of Object.keys(table.guards ?? {}))
+    if (Object.hasOwn(protocolGuards, name))
+      throw new DefinitionError(
+        `resource '${table.kind}': guard '${name}' is the protocol's own; choose another name`,
+      )
   const { rest, transitional } = statusesOf(table)
   const builder = new ChartBuilder(table)
   const states: Record<string, unknown> = {
@@ -619,15 +628,15 @@ class ChartBuilder {
         { type: 'fail', params: { status: end } },
       ])
       const policy = operation.cleanup === 'requeue' ? [] : [operation.cleanup!]
-      for (const way of ['failed', ...policy]) {
-        const end = way === 'failed' ? operation.failed! : way
+      for (const way of [USED_UP, ...policy]) {
+        const end = way === USED_UP ? operation.failed! : way
         const guards = [mine, { type: 'hasPolicy', params: { policy: way } }]
         cleaning['cleanup.done']!.push(
           ...this.#ends(end, [...owner, ...guards], (to) => [
             released('cleanup'),
             {
               type: 'putRight',
-              params: { status: to, code: way === 'failed' ? 'attempts_used_up' : 'interrupted' },
+              params: { status: to, code: way === USED_UP ? USED_UP : 'interrupted' },
             },
           ]),
         )
@@ -720,10 +729,10 @@ class ChartBuilder {
       actions: [{ type: 'queueCleanup', params: { policy: way } }, 'renewRelated', 'ring'],
     })
     const failed = [
-      queued('failed', ['hasNoTryLeft']),
+      queued(USED_UP, ['hasNoTryLeft']),
       ...this.#ends(operation.failed!, [...over, 'hasNoTryLeft'], (end) => [
         released,
-        { type: 'putRight', params: { status: end, code: 'attempts_used_up' } },
+        { type: 'putRight', params: { status: end, code: USED_UP } },
       ]),
     ]
     if (policy === 'requeue')

@@ -36,7 +36,7 @@ export interface Attempt {
 
 /** The cleanup of an operation whose worker went down, where it must touch the backend (a claimed step). */
 export interface Cleanup {
-  /** The policy of the table, or `failed` once the attempts are used up. */
+  /** The policy of the table, or `attempts_used_up`: then it ends where the operation fails to. */
   readonly policy: string
   /** Why there is something to clean, for people. */
   readonly reason: string

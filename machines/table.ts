@@ -78,7 +78,7 @@ const RESERVED_OPERATIONS = [
   ...['get', 'list', 'watch', 'then', 'constructor', 'name', 'length', 'apply', 'call', 'bind'],
 ]
 const RESERVED_KINDS = ['service', 'beat', 'cluster', 'request', 'then', 'constructor']
-const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue']
+const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue', 'attempts_used_up']
 
 export function asList(value: string | readonly string[]): readonly string[] {
   return typeof value === 'string' ? [value] : value
@@ -198,7 +198,7 @@ function checkOperation(table: TableShape, name: string, fault: Fault, known: Kn
       fault(`${where}: cleanup 'gone' is for an operation from 'new'`)
   }
   for (const guard of operation.guards ?? [])
-    if (table.guards?.[guard] === undefined)
+    if (!Object.hasOwn(table.guards ?? {}, guard))
       fault(`${where}: unknown guard '${guard}'${nearest(guard, Object.keys(table.guards ?? {}))}`)
 }
 
