@@ -1,0 +1,153 @@
+// The world of the demo: real files on a real file driver, made slow enough to watch, and a way to wait for
+// what happens in it.
+
+import * as fs from 'node:fs/promises'
+import { join } from 'node:path'
+import type { StoredRow } from '../../store/index.ts'
+import { fileDriver } from '../drivers/file.ts'
+import { slowed } from '../drivers/slowed.ts'
+import type { Driver, Environment, ResourceRow, Runtime, RuntimeEvent } from '../index.ts'
+
+export const MIB = 2 ** 20
+const PIECE_BYTES = 256 * 1024
+
+/** How slow the backend is, in milliseconds: a piece read, an operation that is done at once. */
+export interface Pace {
+  piece_ms: number
+  readonly create_ms: number
+  operation_ms: number
+}
+
+/** The file driver at this pace. Copies are real copies, piece by piece, on every file system. */
+export function watchable(folder: string, pace: Pace, environment: Environment): Driver {
+  const disk: typeof fs = {
+    ...fs,
+    copyFile: () =>
+      Promise.reject(Object.assign(new Error('no blocks are shared here'), { code: 'ENOTSUP' })),
+    async open(path, flags, mode) {
+      const handle = await fs.open(path, flags, mode)
+      if (flags !== 'r') return handle
+      const read = handle.read.bind(handle) as (...given: unknown[]) => Promise<never>
+      handle.read = (async (...given: unknown[]) => {
+        await pause(environment, pace.piece_ms)
+        return read(...given)
+      }) as typeof handle.read
+      return handle
+    },
+  }
+  const driver = fileDriver(folder, { piece_bytes: PIECE_BYTES, disk })
+  const atOnce = (ms: () => number): Driver => ({
+    ...driver,
+    operations: {
+      volume: Object.fromEntries(
+        Object.entries(driver.operations.volume!).map(([name, method]) => [
+          name,
+          (context) =>
+            slowed({ operations: { volume: { method } } }, ms(), environment).operations.volume!.method!(
+              context,
+            ),
+        ]),
+      ),
+    },
+  })
+  const { create } = atOnce(() => pace.create_ms).operations.volume!
+  const { volume } = atOnce(() => pace.operation_ms).operations
+  return { ...driver, operations: { ...driver.operations, volume: { ...volume, create: create! } } }
+}
+
+function pause(environment: Environment, ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    if (ms === 0) resolve()
+    else environment.timer(ms, resolve)
+  })
+}
+
+/** What went on too long, told to the person who watches. */
+export class DemoStopped extends Error {}
+
+/** Everything that happened, in order, with its time; and waits that look again whenever something does. */
+export class Watched {
+  readonly events: { readonly at: number; readonly event: RuntimeEvent }[] = []
+  readonly #environment: Environment
+  readonly #waits = new Set<() => void>()
+
+  constructor(runtime: Runtime, environment: Environment) {
+    this.#environment = environment
+    runtime.watch((event) => {
+      this.events.push({ at: environment.monotonic(), event })
+      // The runtime has to see the event, too.
+      queueMicrotask(() => {
+        for (const look of [...this.#waits]) look()
+      })
+    })
+  }
+
+  /** Resolves with the time, in milliseconds, at which it was found to be so. */
+  until(what: string, isSo: () => boolean | Promise<boolean>, within_ms = 8_000): Promise<number> {
+    return new Promise((resolve, reject) => {
+      let again = this.#environment.timer(0, () => look())
+      const end = () => {
+        this.#waits.delete(look)
+        limit.clear()
+        again.clear()
+      }
+      const limit = this.#environment.timer(within_ms, () => {
+        end()
+        reject(new DemoStopped(`${what}: this did not happen within ${within_ms / 1000} seconds`))
+      })
+      const look = async () => {
+        again.clear()
+        again = this.#environment.timer(50, look)
+        try {
+          if (!(await isSo())) return
+          end()
+          resolve(this.#environment.monotonic())
+        } catch (error) {
+          end()
+          reject(error)
+        }
+      }
+      this.#waits.add(look)
+    })
+  }
+
+  /** The durable rows of a resource, oldest first; those after the first row of any kind that `since` accepts. */
+  rowsOf(
+    { kind, id }: { readonly kind: string; readonly id: string },
+    since?: (row: StoredRow) => boolean,
+  ): readonly ResourceRow[] {
+    const changes = this.events.flatMap(({ event }) =>
+      event.type === 'change' && event.row !== null ? [event.row] : [],
+    )
+    const from = since === undefined ? 0 : changes.findIndex(since) + 1
+    return changes.slice(from).filter((row) => row.kind === kind && row.id === id) as unknown as ResourceRow[]
+  }
+
+  /** The last progress of a resource, 0 to 1. */
+  progressOf({ kind, id }: { readonly kind: string; readonly id: string }): number {
+    for (let i = this.events.length - 1; i >= 0; i--) {
+      const { event } = this.events[i]!
+      if (event.type === 'progress' && event.kind === kind && event.id === id) return event.progress.fraction
+    }
+    return 0
+  }
+}
+
+/** What lies half-made in the folder of a file driver. */
+export async function halfMade(
+  folder: string,
+): Promise<readonly { readonly name: string; readonly bytes: number }[]> {
+  const work = join(folder, 'work')
+  const found: { name: string; bytes: number }[] = []
+  for (const name of await fs.readdir(work))
+    found.push({ name, bytes: await bytesUnder(join(work, name)).catch(() => 0) })
+  return found
+}
+
+/** Bytes that are really on the disk: an image is as long as its volume from the first piece on. */
+async function bytesUnder(path: string): Promise<number> {
+  const stat = await fs.stat(path)
+  if (!stat.isDirectory()) return stat.blocks * 512
+  const inner = await Promise.all((await fs.readdir(path)).map((name) => bytesUnder(join(path, name))))
+  return inner.reduce((sum, bytes) => sum + bytes, 0)
+}

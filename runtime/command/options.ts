@@ -1,0 +1,58 @@
+// Options that several commands share, and how what they give is read.
+
+import { type Command, Option } from 'commander'
+import { Client } from './client.ts'
+import { usage } from './exit.ts'
+
+export interface ClientOptions {
+  readonly url: string
+  readonly json?: true
+}
+
+export const DEFAULT_URL = 'http://127.0.0.1:7878'
+
+/** A command that asks a running server: `--url`, `--json`, and an example at the end of its help. */
+export function clientCommand(program: Command, usageLine: string, what: string, example: string): Command {
+  return withExample(program.command(usageLine).description(what), example)
+    .addOption(new Option('--url <url>', 'where rekindle serves').env('REKINDLE_URL').default(DEFAULT_URL))
+    .option('--json', 'print one JSON value')
+}
+
+export function withExample(command: Command, example: string): Command {
+  return command.addHelpText('after', `\nExample:\n  $ ${example}`)
+}
+
+export function clientFor({ url }: ClientOptions): Client {
+  return new Client(url)
+}
+
+/** Collects `--set name=value`: JSON where it is JSON, else text. A value of `"12"` in quotes is text. */
+export function setOption(command: Command, what: string): Command {
+  return command.option('-s, --set <name=value>', what, (given: string, before: [string, unknown][] = []) => {
+    const at = given.indexOf('=')
+    if (at < 1) throw usage(`--set ${given}: say name=value, for example --set size=1`)
+    const name = given.slice(0, at)
+    if (before.some(([known]) => known === name)) throw usage(`--set ${name} is given twice`)
+    const text = given.slice(at + 1)
+    let value: unknown = text
+    try {
+      value = JSON.parse(text)
+    } catch {
+      // Text, then.
+    }
+    return [...before, [name, value]] as [string, unknown][]
+  })
+}
+
+/** Names and values, in the order given. */
+export type Fields = [string, unknown][]
+
+/** A whole number from a command line. */
+export function whole(name: string, least: number, most: number): (given: string) => number {
+  return (given) => {
+    const value = Number(given)
+    if (!/^\d+$/.test(given) || value < least || value > most)
+      throw usage(`${name} ${given}: say a whole number from ${least} to ${most}`)
+    return value
+  }
+}
