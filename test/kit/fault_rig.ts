@@ -456,7 +456,8 @@ function judge(
   if (after.fence < before.fence) say('fence_grows', `fence ${before.fence} to ${after.fence}`)
   const name = before.operation?.name
   const accepted = before.operation?.accepted_version
-  const sameOperation = accepted === after.operation?.accepted_version
+  // Two accepts of one version are two operations: that is what rule R7 is about.
+  const sameOperation = accepted === after.operation?.accepted_version && name === after.operation?.name
   if (sameOperation && before.incarnation === after.incarnation && before.worker === after.worker) return
   // Rows that only take part are judged by the row that has the operation.
   if (before.operation === null && after.operation === null && before.held_by !== after.held_by) return
