@@ -54,7 +54,7 @@ export type NodeEvent =
   | { readonly type: 'store.lost'; readonly reason: string }
   | { readonly type: 'doorbell'; readonly key: string; readonly at: number }
   /** A driver's call has settled; its outcome waits to be written. */
-  | { readonly type: 'settled'; readonly key: string; readonly at: number }
+  | { readonly type: 'settled'; readonly claim: string; readonly at: number }
   /** A claim was lost, or an operation is over for this node. */
   | { readonly type: 'ended' }
   | { readonly type: 'drain' | 'stop'; readonly reason: string }
@@ -122,9 +122,9 @@ const chart = setup({
     join: () => {},
     beat: () => {},
     claim: (_: unknown, _params: { key: string }) => {},
-    finish: (_: unknown, _params: { key: string }) => {},
+    finish: (_: unknown, _params: { claim: string }) => {},
     /** The beat is overdue, though the deadline has not passed here: finish only after the next good beat. */
-    holdFinish: (_: unknown, _params: { key: string }) => {},
+    holdFinish: (_: unknown, _params: { claim: string }) => {},
     releaseHeldFinishes: () => {},
     dropDoorbell: (_: unknown, _params: { key: string }) => {},
     askNext: () => {},
@@ -137,6 +137,7 @@ const withReason = {
   type: 'noteReason' as const,
   params: ({ event }: { event: NodeEvent }) => ({ reason: (event as { reason: string }).reason }),
 }
+const withClaim = ({ event }: { event: NodeEvent }) => ({ claim: (event as { claim: string }).claim })
 const withKey = ({ event }: { event: NodeEvent }) => ({ key: (event as { key: string }).key })
 
 /** Beats go on in every live state, cleanup and set-up included (How the parts fit). */
@@ -169,8 +170,8 @@ const beats = {
 /** Work that was begun goes on, in a drain too. */
 const work = {
   settled: [
-    { guard: 'isFresh' as const, actions: { type: 'finish' as const, params: withKey } },
-    { actions: { type: 'holdFinish' as const, params: withKey } },
+    { guard: 'isFresh' as const, actions: { type: 'finish' as const, params: withClaim } },
+    { actions: { type: 'holdFinish' as const, params: withClaim } },
   ],
 }
 
@@ -289,8 +290,8 @@ export const nodeChart = chart.createMachine({
       type: 'final',
     },
     refused: {
-      description: 'Another life of this host@backend is up (rule R11).',
-      tags: ['over'],
+      description: 'Another life of this host@backend is up (rule R11). It may be gone at the next try.',
+      tags: ['over', 'restart'],
       type: 'final',
     },
     stopped: {

@@ -58,6 +58,9 @@ export interface NodePorts {
 
 class ProbeLost extends Error {}
 
+/** Names one claim: the resource and the claim's fence. */
+type Claim = string
+
 /** An operation in this life's hands, from its claim to the end of its finish. */
 interface Held {
   readonly row: ResourceRow
@@ -71,8 +74,9 @@ export class NodeLife {
   readonly registration: Registration
   readonly actor: Actor<typeof nodeChart>
   readonly #ports: NodePorts
-  readonly #held = new Map<Key, Held>()
-  readonly #waitingFinishes = new Set<Key>()
+  /** By claim: a force operation may bring a resource back to this life while its older claim still ends. */
+  readonly #held = new Map<Claim, Held>()
+  readonly #waitingFinishes = new Set<Claim>()
   /** The store or a probe was lost, refused or silent at its end, which so counts against nobody (rule R14). */
   storeTrouble = false
   /** Beats that wait for a probe or the store. */
@@ -98,8 +102,8 @@ export class NodeLife {
       join: () => this.#run(() => this.#join()),
       beat: () => void this.#beat(),
       claim: (_: unknown, { key }: { key: Key }) => void this.#claim(key),
-      finish: (_: unknown, { key }: { key: Key }) => void this.#finish(key),
-      holdFinish: (_: unknown, { key }: { key: Key }) => void this.#waitingFinishes.add(key),
+      finish: (_: unknown, { claim }: { claim: Claim }) => void this.#finish(claim),
+      holdFinish: (_: unknown, { claim }: { claim: Claim }) => void this.#waitingFinishes.add(claim),
       releaseHeldFinishes: () => this.#releaseHeldFinishes(),
       dropDoorbell: (_: unknown, { key }: { key: Key }) => this.#ports.mailbox.put(key),
       // After the step that asked for it, when the chart's own count is up to date.
@@ -369,7 +373,8 @@ export class NodeLife {
       can_fence: this.config.driver.fence !== undefined,
     })
     const held: Held = { row, call, ending: null, progress_at: environment.now() }
-    this.#held.set(key, held)
+    const claim = `${key} fence ${row.fence}`
+    this.#held.set(claim, held)
     const bench = {
       types,
       store,
@@ -384,7 +389,7 @@ export class NodeLife {
     }
     void work(bench, row, call).then((ending) => {
       held.ending = ending
-      this.send({ type: 'settled', key, at: clock.now() })
+      this.send({ type: 'settled', claim, at: clock.now() })
     })
   }
 
@@ -415,9 +420,9 @@ export class NodeLife {
 
   // ---- finishes ----
 
-  async #finish(key: Key): Promise<void> {
+  async #finish(claim: Claim): Promise<void> {
     const { types, store, runner, environment, settings } = this.#ports
-    const held = this.#held.get(key)
+    const held = this.#held.get(claim)
     if (held?.ending == null) return
     const { row, ending } = held
     const name = row.operation!.cleanup === null ? row.operation!.name : 'cleanup'
@@ -444,14 +449,14 @@ export class NodeLife {
         { ref: row, binds: this.registration.serviceKey, event: (_, rows) => event(rows) },
         runner,
       )
-      this.#held.delete(key)
+      this.#held.delete(claim)
       this.send({ type: 'ended' })
     } catch (error) {
-      this.#ports.log(`${this.address}: finish of ${key} failed: ${messageOf(error)}`)
+      this.#ports.log(`${this.address}: finish of ${claim} failed: ${messageOf(error)}`)
       // The claim stays, so that nothing is lost: it is tried again while this life lasts, cleaned after it.
       if (isStoreTrouble(error)) {
         environment.timer(settings.heartbeat_ms / 2, () =>
-          this.send({ type: 'settled', key, at: this.#ports.clock.now() }),
+          this.send({ type: 'settled', claim, at: this.#ports.clock.now() }),
         )
         return
       }
@@ -461,7 +466,7 @@ export class NodeLife {
 
   #releaseHeldFinishes(): void {
     const { clock } = this.#ports
-    for (const key of this.#waitingFinishes) this.send({ type: 'settled', key, at: clock.now() })
+    for (const claim of this.#waitingFinishes) this.send({ type: 'settled', claim, at: clock.now() })
     this.#waitingFinishes.clear()
   }
 

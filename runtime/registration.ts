@@ -14,6 +14,8 @@ export interface RegistrationPorts {
   readonly clock: Clock
   readonly store: Store
   readonly settings: Settings
+  /** The last incarnation of this host@backend that ended in this process: it needs no watching; 0 for none. */
+  readonly endedHere: number
   /** The life ended meanwhile. */
   readonly isOver: () => boolean
   readonly log: (message: string) => void
@@ -53,7 +55,9 @@ export class Registration {
     const { store, environment, settings } = this.#ports
     for (;;) {
       const services = await this.#ownServices()
-      const running = store.exclusive ? undefined : services.find((service) => service.state !== 'down')
+      const running = store.exclusive
+        ? undefined
+        : services.find(({ state, incarnation }) => state !== 'down' && incarnation > this.#ports.endedHere)
       if (running !== undefined && !(await this.#isSilent(running))) {
         return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
       }
