@@ -55,6 +55,11 @@ export class Table {
     return this.#entries.get(key)?.row.version ?? 0
   }
 
+  /** The last key in key order. */
+  last(): Key | undefined {
+    return this.#chunks.at(-1)?.entries.at(-1)?.key
+  }
+
   /** Puts (frozen) or removes one row and keeps every index. */
   set(key: Key, row: StoredRow | null): void {
     const entry = this.#entries.get(key)

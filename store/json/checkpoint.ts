@@ -210,6 +210,10 @@ class PublishError extends Error {}
 
 async function writeShards(work: CheckpointWork, written: Shard[]): Promise<Shard[]> {
   const { before, table, shardRows, goOn } = work
+  // Rows behind the end of now are in the journal to be replayed. Without this, rows that come in key order
+  // could keep a checkpoint from ever reaching the end.
+  const last = table.last()
+  const end = last === undefined ? undefined : after(last)
   const dirty = await dirtyShards(work)
   const shards: Shard[] = []
   for (let index = 0; index < Math.max(before.shards.length, 1); ) {
@@ -221,7 +225,7 @@ async function writeShards(work: CheckpointWork, written: Shard[]): Promise<Shar
     // Neighbours that are dirty are cut anew together, so that small ones join.
     let from = index === 0 ? undefined : before.shards[index]!.from
     while (dirty.has(index)) index++
-    const to = before.shards[index]?.from
+    const to = before.shards[index]?.from ?? end
     for (;;) {
       goOn()
       const rows = pieceOf(table, from, to, shardRows)

@@ -43,7 +43,7 @@ export async function recover(
 ): Promise<{ recovered: Recovered; release: () => Promise<void> }> {
   await fileSystem.makeFolder(folder).catch((cause) => unusable(folder, cause))
   await fileSystem.readFolder(folder).catch((cause) => unusable(folder, cause))
-  const release = await fileSystem.own(folder)
+  const release = await fileSystem.own(folder).catch((cause) => unusable(folder, cause))
   try {
     return { recovered: await recoverOwned(fileSystem, folder), release }
   } catch (cause) {
@@ -101,6 +101,8 @@ async function recoverOwned(fileSystem: FileSystem, folder: string): Promise<Rec
   }
 
   // All is understood; from here on the folder is changed.
+  if (manifest !== NO_CHECKPOINT)
+    await rewrite(fileSystem, folder, MANIFEST, await fileSystem.readFile(join(folder, MANIFEST)))
   if (last !== null) await rewrite(fileSystem, folder, last.name, last.bytes.subarray(0, last.replayed.end))
   const segment = await Segment.create(fileSystem, folder, number, feed.offset)
   await removeUnused(fileSystem, folder, manifest)
@@ -119,7 +121,9 @@ function assertBeginning(names: readonly string[], segments: readonly number[], 
  * pages, calls them clean and would report the next sync as done. A power cut would then take back rows that
  * we have shown and built upon. So those bytes go to a new file, which is synced before it takes the name.
  * The torn end is left behind with the old file. Earlier segments were synced before the next one was used.
- * A crash here leaves the segment of before or the same one without its torn end.
+ * The manifest is treated alike for its name's sake: if the sync of the folder failed after its rename, a power
+ * cut could bring back the manifest before it, whose files are about to be removed.
+ * A crash here leaves the file of before, or the same one without its torn end.
  */
 async function rewrite(
   fileSystem: FileSystem,
