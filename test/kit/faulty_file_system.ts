@@ -20,9 +20,9 @@ interface Write {
 
 interface Inode {
   /** What a crash leaves. */
-  durable: Uint8Array
+  durable: Content
   /** What the processes see: the page cache. */
-  current: Uint8Array
+  current: Content
   /** Since the last sync, in order. */
   unsynced: (Write | { readonly truncate: number })[]
 }
@@ -55,6 +55,8 @@ export class FaultyDisk {
   #died: () => void = () => {}
   /** One line for each operation, for messages and for choosing where to fail. */
   readonly operations: string[] = []
+  /** How many turns of the promise queue an operation takes, at most. */
+  slowness = 1
 
   constructor(seed: number) {
     this.#random = randomOf(seed)
@@ -83,7 +85,10 @@ export class FaultyDisk {
     this.kill()
     for (const [path, folder] of this.#folders) {
       for (const change of folder.unsynced) if (this.#coin()) change(folder.durable)
-      for (const [name, inode] of folder.durable) this.#settle(inode, () => fate(`${path}/${name}`))
+      for (const [name, inode] of folder.durable) {
+        this.#settle(inode, () => fate(`${path}/${name}`))
+        inode.current = new Content(inode.durable.bytes())
+      }
       folder.current = new Map(folder.durable)
       folder.unsynced = []
     }
@@ -91,12 +96,12 @@ export class FaultyDisk {
 
   /** A file as processes see it, to look at or to damage. */
   file(path: string): Uint8Array {
-    return this.#inode(path).current
+    return this.#inode(path).current.bytes()
   }
 
   /** Puts a file there, durable. */
   put(path: string, bytes: Uint8Array): void {
-    const inode = { durable: bytes.slice(), current: bytes.slice(), unsynced: [] }
+    const inode = { durable: new Content(bytes), current: new Content(bytes), unsynced: [] }
     const folder = this.#folder(dirname(path))
     folder.current.set(basename(path), inode)
     folder.durable.set(basename(path), inode)
@@ -137,14 +142,14 @@ export class FaultyDisk {
       },
       readFile: async (path) => {
         await step('read', path)
-        return this.#inode(path).current.slice()
+        return this.#inode(path).current.bytes()
       },
       create: async (path) => {
         await step('create', path)
         const folder = this.#folder(dirname(path))
         const found = folder.current.get(basename(path))
         if (found !== undefined) truncate(found, 0)
-        const inode = found ?? { durable: new Uint8Array(), current: new Uint8Array(), unsynced: [] }
+        const inode = found ?? { durable: new Content(), current: new Content(), unsynced: [] }
         rename(folder, (names) => names.set(basename(path), inode))
         return this.#openFile(life, path, inode)
       },
@@ -180,12 +185,10 @@ export class FaultyDisk {
         await step(name)
       } catch (error) {
         // As Linux has it: some pages got there, none is tried again, and all are shown as clean.
-        const seen = inode.current
         this.#settle(inode, () => this.#anyFate())
-        inode.current = seen
         throw error
       }
-      inode.durable = inode.current.slice()
+      for (const change of inode.unsynced) inode.durable.apply(change)
       inode.unsynced = []
     }
     return {
@@ -216,7 +219,7 @@ export class FaultyDisk {
     if (life !== this.#life) return never()
     const at = this.operations.push(`${name} ${basename(path)}`)
     const fault = this.#faults.find((one) => one.at === at)
-    await Promise.resolve()
+    for (let wait = Math.floor(this.#random() * this.slowness); wait >= 0; wait--) await Promise.resolve()
     if (life !== this.#life) return never()
     if (fault === undefined) return
     if (fault.code === 'die') {
@@ -239,30 +242,26 @@ export class FaultyDisk {
     return this.#random() < 0.5
   }
 
-  /** Makes the durable content what was synced and a part of the rest; the page cache is gone. */
+  /** Makes the durable content what was synced and a part of the rest. */
   #settle(inode: Inode, fate: () => Fate): void {
-    let bytes = inode.durable
     for (const change of inode.unsynced) {
-      if ('truncate' in change) {
-        if (this.#coin()) bytes = resized(bytes, change.truncate)
-      } else bytes = this.#settleWrite(bytes, change, fate())
+      if ('bytes' in change) for (const part of this.#partsOf(change, fate())) inode.durable.apply(part)
+      else if (this.#coin()) inode.durable.apply(change)
     }
-    inode.durable = bytes
-    inode.current = bytes.slice()
     inode.unsynced = []
   }
 
-  #settleWrite(before: Uint8Array, { position, bytes }: Write, fate: Fate): Uint8Array {
-    if (fate === 'lost') return before
-    if (fate === 'whole') return written(before, { position, bytes })
-    if (fate !== 'sectors') return written(before, { position, bytes: bytes.slice(0, fate.first) })
-    let after = before
+  #partsOf({ position, bytes }: Write, fate: Fate): Write[] {
+    if (fate === 'lost') return []
+    if (fate === 'whole') return [{ position, bytes }]
+    if (fate !== 'sectors') return [{ position, bytes: bytes.subarray(0, fate.first) }]
+    const kept: Write[] = []
     for (let start = 0; start < bytes.length; ) {
       const end = Math.min(start + SECTOR - ((position + start) % SECTOR), bytes.length)
-      if (this.#coin()) after = written(after, { position: position + start, bytes: bytes.slice(start, end) })
+      if (this.#coin()) kept.push({ position: position + start, bytes: bytes.subarray(start, end) })
       start = end
     }
-    return after
+    return kept
   }
 
   #folder(path: string): Folder {
@@ -287,26 +286,47 @@ function rename(folder: Folder, change: (names: Names) => void): void {
 }
 
 function write(inode: Inode, change: Write): void {
-  inode.current = written(inode.current, change)
+  inode.current.apply(change)
   inode.unsynced.push(change)
 }
 
 function truncate(inode: Inode, size: number): void {
-  inode.current = resized(inode.current, size)
+  inode.current.apply({ truncate: size })
   inode.unsynced.push({ truncate: size })
 }
 
-function written(before: Uint8Array, { position, bytes }: Write): Uint8Array {
-  const after = new Uint8Array(Math.max(before.length, bytes.length === 0 ? 0 : position + bytes.length))
-  after.set(before)
-  after.set(bytes, position)
-  return after
-}
+/** The bytes of a file. Changed in place, so that a change costs no more than its own length. */
+class Content {
+  #bytes: Uint8Array
+  #size: number
 
-function resized(before: Uint8Array, size: number): Uint8Array {
-  const after = new Uint8Array(size)
-  after.set(before.subarray(0, size))
-  return after
+  constructor(bytes: Uint8Array = new Uint8Array()) {
+    this.#bytes = bytes.slice()
+    this.#size = bytes.length
+  }
+
+  bytes(): Uint8Array {
+    return this.#bytes.slice(0, this.#size)
+  }
+
+  apply(change: Write | { readonly truncate: number }): void {
+    if ('truncate' in change) {
+      this.#reserve(change.truncate)
+      this.#bytes.fill(0, change.truncate)
+      this.#size = change.truncate
+    } else if (change.bytes.length > 0) {
+      this.#reserve(change.position + change.bytes.length)
+      this.#bytes.set(change.bytes, change.position)
+      this.#size = Math.max(this.#size, change.position + change.bytes.length)
+    }
+  }
+
+  #reserve(size: number): void {
+    if (size <= this.#bytes.length) return
+    const larger = new Uint8Array(size)
+    larger.set(this.#bytes)
+    this.#bytes = larger
+  }
 }
 
 const failure = (code: string, what: string): Error => Object.assign(new Error(`${code}: ${what}`), { code })
