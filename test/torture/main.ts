@@ -73,6 +73,8 @@ const told: Told = {
 const faults: string[] = []
 let url = ''
 let running = true
+/** Resolves when the server of now is up: clients wait for it instead of knocking at a closed door. */
+let ready: Promise<void> = Promise.resolve()
 
 async function freePort(): Promise<number> {
   const server = createServer()
@@ -115,6 +117,7 @@ async function create(kind: string, body: Record<string, unknown>): Promise<stri
     if (reply === null || reply.status === 503) {
       told.unanswered++
       await pause(50)
+      await ready
       continue
     }
     if (reply.status >= 500)
@@ -144,6 +147,8 @@ async function operate(
   if (reply === null || reply.status === 503) {
     told.unanswered++
     if (size !== undefined) setOf(told.askedSizes, id).add(size)
+    await pause(20)
+    await ready
     return
   }
   if (reply.status < 300) {
@@ -324,7 +329,8 @@ async function run(): Promise<void> {
     await pause(50 + random() * mostLife)
     await end(server.process, 'SIGKILL')
     server = start(data, port)
-    await server.up
+    ready = server.up
+    await ready
     process.stderr.write(
       `\rkill ${kill} of ${kills}: ${told.acknowledgements} acknowledged, ${told.refusals} refused, ${told.unanswered} without an answer   `,
     )
