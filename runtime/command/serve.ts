@@ -142,7 +142,7 @@ function banner({ data, host }: ServeOptions, { url }: Listening, nodes: readonl
   print(`  data    ${resolve(data)}`)
   for (const topic of new Set(nodes.map((node) => node.topic))) {
     const hosts = nodes.filter((node) => node.topic === topic).map(({ config }) => config.host)
-    print(`  ${topic.padEnd(7)} ${hosts.length === 1 ? 'node' : 'nodes'} ${hosts.join(', ')}`)
+    print(`  ${hosts.length === 1 ? 'node ' : 'nodes'}   ${hosts.join(', ')} of ${topic}`)
   }
   if (!isLoopback(host)) print(`  Anyone who reaches ${host} may do anything here: there are no passwords.`)
   print('Try, in another terminal:')
