@@ -4,17 +4,19 @@
 // when its manifest is. Only durable rows may be read here, and never many at a time.
 
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { type Adapter, Low } from 'lowdb'
 import { StoreError } from '../error.ts'
 import { freeze } from '../plan.ts'
 import { type Key, keyOf, type StoredRow } from '../store.ts'
 import type { Table } from '../table.ts'
-import type { FileSystem } from './file_system.ts'
+import { checksumOf } from './checksum.ts'
+import { type FileSystem, replaceFile } from './file_system.ts'
 import { segmentOf } from './journal.ts'
 
 export const CHECKPOINT_VERSION = 1
 export const MANIFEST = 'manifest.json'
+/** Characters that are made at one go. */
+const SLICE = 128 * 1_024
 
 export interface Shard {
   readonly file: string
@@ -86,27 +88,35 @@ class DurableFile<T extends object> implements Adapter<T> {
   }
 
   async write(data: T): Promise<void> {
-    let text = `"format": ${JSON.stringify(this.#format)}, "version": ${CHECKPOINT_VERSION}`
-    for (const [field, value] of Object.entries(data))
-      text += Array.isArray(value)
-        ? `,\n"${field}": [\n${value.map((item) => JSON.stringify(item)).join(',\n')}\n]`
-        : `,\n"${field}": ${JSON.stringify(value)}`
-    text += '}\n'
     const head = `{ "checksum": "00000000",\n`
-    const bytes = Buffer.from(head + text)
+    const parts = [`${head}"format": ${JSON.stringify(this.#format)}, "version": ${CHECKPOINT_VERSION}`]
+    for (const [field, value] of Object.entries(data)) {
+      if (!Array.isArray(value)) parts.push(`,\n"${field}": ${JSON.stringify(value)}`)
+      else {
+        parts.push(`,\n"${field}": [`)
+        await this.#writeItems(value, parts)
+        parts.push('\n]')
+      }
+    }
+    parts.push('}\n')
+    const bytes = Buffer.from(parts.join(''))
     this.checksum = checksumOf(bytes.subarray(head.length))
     this.bytes = bytes.length
     bytes.write(this.checksum, head.indexOf('0'), 'latin1')
-    const path = join(this.#folder, this.#name)
-    const file = await this.#fileSystem.create(`${path}.tmp`)
-    try {
-      await file.write(bytes, 0)
-      // Before the rename: else a crash could leave the name on a file without its content.
-      await file.sync()
-    } finally {
-      await file.close()
+    await replaceFile(this.#fileSystem, join(this.#folder, this.#name), bytes)
+  }
+
+  /** Lets the event loop turn between slices: rows are frozen, so nothing changes under the pen. */
+  async #writeItems(items: readonly unknown[], parts: string[]): Promise<void> {
+    let slice = 0
+    for (const [index, item] of items.entries()) {
+      const text = JSON.stringify(item)
+      parts.push(index === 0 ? '\n' : ',\n', text)
+      slice += text.length
+      if (slice < SLICE) continue
+      slice = 0
+      await this.#fileSystem.yield()
     }
-    await this.#fileSystem.rename(`${path}.tmp`, path)
   }
 
   #damaged(what: string, options?: ErrorOptions): StoreError {
@@ -117,8 +127,6 @@ class DurableFile<T extends object> implements Adapter<T> {
     )
   }
 }
-
-const checksumOf = (bytes: Uint8Array): string => crc32(bytes).toString(16).padStart(8, '0')
 
 export async function readManifest(fileSystem: FileSystem, folder: string): Promise<Manifest> {
   const low = new Low<Manifest>(

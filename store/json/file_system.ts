@@ -1,13 +1,13 @@
 // The few file operations the JSON store stands on, as an interface so that tests can lose, tear and refuse
 // every one of them, and their node implementation. An operation either did all it says or rejects with the
-// system's error (`code` is ENOSPC, EIO, ...). Nothing here retries, and nothing here decides.
+// system's error (`code` is ENOSPC, EIO, ...); only `write` may do less. Nothing here decides.
 
 import * as fs from 'node:fs'
 import { takeFolder } from './lock.ts'
 
 export interface OpenFile {
-  /** Writes all of the bytes at that position; on rejection any prefix may have been written. */
-  write(bytes: Uint8Array, position: number): Promise<void>
+  /** One write of the system: how many of the bytes it took, one at least. On rejection it took none. */
+  write(bytes: Uint8Array, position: number): Promise<number>
   truncate(size: number): Promise<void>
   /** What was written is on disk, with the size that is needed to read it back (fdatasync). */
   datasync(): Promise<void>
@@ -35,6 +35,23 @@ export interface FileSystem {
   yield(): Promise<void>
 }
 
+/**
+ * Makes a file with that content, or replaces it: a temporary file is written, synced and renamed, so a crash
+ * leaves the file of before or the new one whole. The name is durable after the folder's sync.
+ */
+export async function replaceFile(fileSystem: FileSystem, path: string, bytes: Uint8Array): Promise<void> {
+  const file = await fileSystem.create(`${path}.tmp`)
+  try {
+    for (let written = 0; written < bytes.length; )
+      written += await file.write(bytes.subarray(written), written)
+    // Before the rename: else a crash could leave the name on a file without its content.
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await fileSystem.rename(`${path}.tmp`, path)
+}
+
 type Done = (error: NodeJS.ErrnoException | null) => void
 
 // Callbacks on bare descriptors: half the cost of fs.promises in the path of every batch.
@@ -55,15 +72,12 @@ class NodeFile implements OpenFile {
     this.#descriptor = descriptor
   }
 
-  write(bytes: Uint8Array, position: number): Promise<void> {
-    return run((done) => {
-      // The system may write less than asked without an error; the rest tells why, or succeeds.
-      const from = (start: number): void =>
-        fs.write(this.#descriptor, bytes, start, bytes.length - start, position + start, (error, written) =>
-          error !== null || start + written === bytes.length ? done(error) : from(start + written),
-        )
-      from(0)
-    })
+  write(bytes: Uint8Array, position: number): Promise<number> {
+    return new Promise((resolve, reject) =>
+      fs.write(this.#descriptor, bytes, 0, bytes.length, position, (error, written) =>
+        error === null ? resolve(written) : reject(error),
+      ),
+    )
   }
 
   truncate(size: number): Promise<void> {

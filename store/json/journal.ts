@@ -3,10 +3,10 @@
 // never written over, and what can't be read back is never guessed.
 
 import { join } from 'node:path'
-import { crc32 } from 'node:zlib'
 import { StoreError } from '../error.ts'
 import type { Planned } from '../plan.ts'
 import type { Key, StoredRow } from '../store.ts'
+import { checksumOf } from './checksum.ts'
 import type { FileSystem, OpenFile } from './file_system.ts'
 
 export const JOURNAL_VERSION = 1
@@ -45,10 +45,7 @@ export class Lines {
     this.#reserve(json.length * 3 + CHECKSUM + 1)
     const start = this.#length
     const end = start + CHECKSUM + this.#buffer.write(json, start + CHECKSUM, 'utf8')
-    const checksum = crc32(this.#buffer.subarray(start + CHECKSUM, end))
-      .toString(16)
-      .padStart(8, '0')
-    this.#buffer.write(`${checksum} `, start, 'latin1')
+    this.#buffer.write(`${checksumOf(this.#buffer.subarray(start + CHECKSUM, end))} `, start, 'latin1')
     this.#buffer[end] = NEWLINE
     this.#length = end + 1
   }
@@ -113,7 +110,8 @@ export class Segment {
     )
     const file = await fileSystem.create(`${path}.tmp`)
     try {
-      await file.write(lines.bytes(), 0)
+      for (let written = 0; written < lines.length; )
+        written += await file.write(lines.bytes().subarray(written), written)
       await file.sync()
       await fileSystem.rename(`${path}.tmp`, path)
       await fileSystem.syncFolder(folder)
@@ -132,10 +130,13 @@ export class Segment {
     const end = this.#size + lines.length
     // A large batch pays for its size change anyway.
     const zeros = end > this.#room && lines.length < ROOM / 4 ? ROOM : 0
+    const bytes = lines.bytes(zeros)
+    let written = 0
     try {
-      await this.#file.write(lines.bytes(zeros), this.#size)
+      while (written < bytes.length)
+        written += await this.#file.write(bytes.subarray(written), this.#size + written)
     } catch (cause) {
-      return this.#takeBack(cause)
+      return this.#takeBack(cause, written)
     }
     try {
       await this.#file.datasync()
@@ -154,12 +155,12 @@ export class Segment {
   }
 
   /**
-   * After a refused write any prefix of it may be in the file. It is cut off, and the cut is synced before
-   * anyone hears of the refusal: else a crash could bring back a transaction that was refused.
+   * What a refused batch has in the file already is cut off, and the cut is synced before anyone hears of the
+   * refusal: else a crash could bring back a transaction that was refused.
    */
-  async #takeBack(cause: unknown): Promise<never> {
+  async #takeBack(cause: unknown, written: number): Promise<never> {
     const refused = REFUSALS.has((cause as NodeJS.ErrnoException).code ?? '')
-    if (refused) {
+    if (refused && written > 0) {
       try {
         await this.#file.truncate(this.#size)
         await this.#file.sync()
@@ -220,19 +221,21 @@ export interface Replayed {
  * Sectors that were never written are zeros, and JSON has none; so a bad line with such a hole in the last
  * batch was never whole on disk. Anything else that is followed by a valid line is damage.
  */
-export function replaySegment(
+export async function replaySegment(
   name: string,
   bytes: Uint8Array,
   segment: number,
   after: number,
   apply: (record: JournalRecord) => void,
-): Replayed {
+  pause: () => Promise<void>,
+): Promise<Replayed> {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let offset = after
   let line = 1
   let position = 0
   let records = 0
   for (; position < buffer.length; line++) {
+    if (line % 1_000 === 0) await pause()
     const text = readLine(buffer, position)
     if (text === null) break
     const value = JSON.parse(text.json) as {
@@ -286,7 +289,7 @@ function readLine(buffer: Buffer, start: number): { json: string; end: number } 
   if (newline < start + CHECKSUM) return null
   const body = buffer.subarray(start + CHECKSUM, newline)
   const expected = buffer.toString('latin1', start, start + CHECKSUM)
-  if (`${crc32(body).toString(16).padStart(8, '0')} ` !== expected) return null
+  if (`${checksumOf(body)} ` !== expected) return null
   return { json: body.toString('utf8'), end: newline + 1 }
 }
 

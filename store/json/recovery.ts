@@ -16,7 +16,7 @@ import {
   readShards,
   removeUnused,
 } from './checkpoint.ts'
-import type { FileSystem } from './file_system.ts'
+import { type FileSystem, replaceFile } from './file_system.ts'
 import {
   damaged,
   type JournalRecord,
@@ -85,7 +85,7 @@ async function recoverOwned(fileSystem: FileSystem, folder: string): Promise<Rec
     if (segment < manifest.segment) continue
     const name = segmentName(segment)
     const bytes = await fileSystem.readFile(join(folder, name))
-    const replayed = replaySegment(name, bytes, segment, feed.offset, apply)
+    const replayed = await replaySegment(name, bytes, segment, feed.offset, apply, fileSystem.yield)
     journalBytes += replayed.end
     if (replayed.records > 0 && torn !== null)
       throw damaged(
@@ -131,15 +131,7 @@ async function rewrite(
   name: string,
   bytes: Uint8Array,
 ): Promise<void> {
-  const path = join(folder, name)
-  const file = await fileSystem.create(`${path}.tmp`)
-  try {
-    await file.write(bytes, 0)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await fileSystem.rename(`${path}.tmp`, path)
+  await replaceFile(fileSystem, join(folder, name), bytes)
   await fileSystem.syncFolder(folder)
 }
 

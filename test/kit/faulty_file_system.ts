@@ -41,7 +41,7 @@ export interface Fault {
   readonly at: number
   /** `EIO` and the like; `die` ends the process at this operation: it and all later ones never return. */
   readonly code: string
-  /** Of a write that fails, the first bytes that get into the file all the same. */
+  /** A write takes so many bytes first; the one that goes on with the rest fails. */
   readonly written?: number
 }
 
@@ -50,6 +50,8 @@ export class FaultyDisk {
   readonly #folders = new Map<string, Folder>()
   readonly #owners = new Set<string>()
   #faults: Fault[] = []
+  /** Files whose last write was short, with the code that the next one meets. */
+  readonly #cutShort = new Map<string, string>()
   /** Processes of before the last crash have another number; nothing they do has an effect. */
   #life = 0
   #died: () => void = () => {}
@@ -65,6 +67,7 @@ export class FaultyDisk {
   /** The faults to come; those of before are forgotten. Resolves when a process dies by one of them. */
   plan(...faults: Fault[]): Promise<void> {
     this.#faults = faults
+    this.#cutShort.clear()
     return new Promise((resolve) => {
       this.#died = resolve
     })
@@ -74,6 +77,7 @@ export class FaultyDisk {
   kill(): void {
     this.#life++
     this.#faults = []
+    this.#cutShort.clear()
     this.#owners.clear()
   }
 
@@ -194,10 +198,11 @@ export class FaultyDisk {
     return {
       write: async (bytes, position) => {
         const copy = bytes.slice()
-        await this.#step(life, 'write', path, (written) =>
-          write(inode, { position, bytes: copy.slice(0, written) }),
-        )
-        write(inode, { position, bytes: copy })
+        const dying = () => write(inode, { position, bytes: copy })
+        const most = await this.#step(life, 'write', path, dying)
+        write(inode, { position, bytes: copy.slice(0, most) })
+        if (most >= copy.length) this.#cutShort.delete(path)
+        return Math.min(most, copy.length)
       },
       truncate: async (size) => {
         await step('truncate')
@@ -209,26 +214,29 @@ export class FaultyDisk {
     }
   }
 
-  /** Counts the operation and lets its fault happen. What a dying process asked for may still reach the disk. */
-  async #step(
-    life: number,
-    name: string,
-    path: string,
-    part: (written: number) => void = () => {},
-  ): Promise<void> {
+  /** Counts the operation and lets its fault happen; resolves to how much a write may take. What a dying process asked for may still reach the disk. */
+  async #step(life: number, name: string, path: string, dying: () => void = () => {}): Promise<number> {
     if (life !== this.#life) return never()
     const at = this.operations.push(`${name} ${basename(path)}`)
     const fault = this.#faults.find((one) => one.at === at)
     for (let wait = Math.floor(this.#random() * this.slowness); wait >= 0; wait--) await Promise.resolve()
     if (life !== this.#life) return never()
-    if (fault === undefined) return
+    const rest = name === 'write' ? this.#cutShort.get(path) : undefined
+    if (rest !== undefined) {
+      this.#cutShort.delete(path)
+      throw failure(rest, `${name} ${path}`)
+    }
+    if (fault === undefined) return Number.POSITIVE_INFINITY
     if (fault.code === 'die') {
-      part(Number.POSITIVE_INFINITY)
+      dying()
       this.#life++
       this.#died()
       return never()
     }
-    if (fault.written !== undefined) part(fault.written)
+    if (name === 'write' && fault.written !== undefined && fault.written > 0) {
+      this.#cutShort.set(path, fault.code)
+      return fault.written
+    }
     throw failure(fault.code, `${name} ${path}`)
   }
 

@@ -88,6 +88,20 @@ test('a full disk refuses batch after batch and shows what is on disk; with room
   expect(await rowsOf(await open(disk))).toEqual(new Map([['volume/a', row('a', 2)]]))
 })
 
+test('a disk that turns read-only refuses and loses nothing; once it is writable again the store goes on', async () => {
+  const disk = new FaultyDisk(1)
+  const store = await open(disk)
+  await put(store, row('a'))
+  const from = disk.operations.length + 1
+  disk.plan(...Array.from({ length: 100 }, (_, i) => ({ at: from + i, code: 'EROFS' })))
+  for (let turn = 0; turn < 3; turn++)
+    await expect(put(store, row('a', 2))).rejects.toMatchObject({ code: 'store_refused' })
+  expect(await store.get('volume/a')).toEqual(row('a'))
+  disk.plan()
+  expect(await put(store, row('a', 2))).toEqual({ ok: true, offset: 2 })
+  await store.close()
+})
+
 test('what stood upon a refused transaction does not commit; what did not, does', async () => {
   const disk = new FaultyDisk(1)
   const store = await open(disk)
