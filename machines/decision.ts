@@ -132,12 +132,15 @@ class Deciding {
     return { accepted: true, row: changes[0]!, changes, read, commands: this.#commands }
   }
 
-  /** A parent or a row to hold that is not there, or belongs to another cluster. */
+  /** A parent or a row to hold that is not there, or not any more, or belongs to another cluster. */
   #missing(row: ResourceRow, event: ResourceEvent): Refused | null {
     for (const ref of askedRefs(this.#types, row, event)) {
       const found = this.#related.get(keyOf(ref))
       if (found === undefined)
         return { accepted: false, resource: ref, expected: [], found: 'absent', guard: null }
+      // Nothing new belongs to what is gone; what does already may still be deleted.
+      if (row.version === 0 && found.status === 'gone')
+        return { accepted: false, resource: ref, expected: [], found: 'gone', guard: null }
       if (found.cluster !== row.cluster)
         return {
           accepted: false,

@@ -627,20 +627,18 @@ class ChartBuilder {
         released('failed'),
         { type: 'fail', params: { status: end } },
       ])
-      const policy = operation.cleanup === 'requeue' ? [] : [operation.cleanup!]
-      for (const way of [USED_UP, ...policy]) {
-        const end = way === USED_UP ? operation.failed! : way
-        const guards = [mine, { type: 'hasPolicy', params: { policy: way } }]
-        cleaning['cleanup.done']!.push(
-          ...this.#ends(end, [...owner, ...guards], (to) => [
-            released('cleanup'),
-            {
-              type: 'putRight',
-              params: { status: to, code: way === USED_UP ? USED_UP : 'interrupted' },
-            },
-          ]),
-        )
-      }
+      // What is requeued is cleaned only once no try is left.
+      const [way, to, code] =
+        operation.cleanup === 'requeue'
+          ? [USED_UP, operation.failed!, USED_UP]
+          : [operation.cleanup!, operation.cleanup!, 'interrupted']
+      const byPolicy = { type: 'hasPolicy', params: { policy: way } }
+      cleaning['cleanup.done']!.push(
+        ...this.#ends(to, [...owner, mine, byPolicy], (end) => [
+          released('cleanup'),
+          { type: 'putRight', params: { status: end, code } },
+        ]),
+      )
       const giveUp = (more: unknown[]) =>
         this.#ends(operation.failed!, [...more, mine, 'hasNoCleanupLeft'], (end) => [
           released('cleanup'),
@@ -660,12 +658,13 @@ class ChartBuilder {
     cleaning['cleanup.failed']!.push({
       guard: all(owner),
       target: this.#to(status, CLEANUP_QUEUED),
-      actions: ['putOffCleanup'],
+      // The marks may have been raised over the call that failed: the next one holds under a new fence.
+      actions: ['putOffCleanup', 'renewRelated'],
     })
     cleaning.cleanup!.push({
       guard: 'isClaimOver',
       target: this.#to(status, CLEANUP_QUEUED),
-      actions: ['requeueCleanup', 'ring'],
+      actions: ['requeueCleanup', 'renewRelated', 'ring'],
     })
     // A force operation took a row away that this operation holds (rule R13).
     const drop = operations.flatMap(([name, operation]) =>

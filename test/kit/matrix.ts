@@ -161,23 +161,12 @@ export function statesOf(type: ResourceType, topic = TOPIC): NamedState[] {
         add(`${status}.queued, ${mark}, requeued`, { ...queued, attempts: 1 })
         add(`${status}.working, ${mark}`, taken)
         add(`${status}.working, ${mark}, last attempt`, { ...taken, attempts: limits.attempts })
-        for (const policy of new Set([operation.cleanup!, 'attempts_used_up'])) {
-          if (policy === 'requeue') continue
-          const cleanup = { policy, reason: 'h1@file went down', failures: 0, not_before: 0 }
-          const cleaned = { ...running, cleanup }
-          add(`${status}.cleanup_queued, ${mark}, by ${policy}`, {
-            ...queued,
-            attempts: 1,
-            operation: cleaned,
-          })
-          add(`${status}.cleaning, ${mark}, by ${policy}`, { ...taken, operation: cleaned })
-        }
-        const last = {
-          policy: 'attempts_used_up',
-          reason: 'h1@file went down',
-          failures: 4,
-          not_before: AT + 1,
-        }
+        const policy = operation.cleanup === 'requeue' ? 'attempts_used_up' : operation.cleanup!
+        const cleanup = { policy, reason: 'h1@file went down', failures: 0, not_before: 0 }
+        const cleaned = { ...running, cleanup }
+        add(`${status}.cleanup_queued, ${mark}`, { ...queued, attempts: 1, operation: cleaned })
+        add(`${status}.cleaning, ${mark}`, { ...taken, operation: cleaned })
+        const last = { ...cleanup, failures: limits.cleanups - 1, not_before: AT + 1 }
         add(`${status}.cleanup_queued, ${mark}, not due`, {
           ...queued,
           attempts: 1,

@@ -10,8 +10,8 @@ test('an event that changes nothing but asks for something is accepted, and says
   ])
   const node = new Stepper(nodeChart)
   const fresh = { doubt_since: null, beaten_at: 0, fence_after_ms: 5_000, in_flight: 1 }
-  const settled = node.step(node.at('up', fresh), { type: 'settled', key: 'volume/v1', at: 1 })
-  expect(settled?.commands).toEqual([{ type: 'finish', params: { key: 'volume/v1' } }])
+  const settled = node.step(node.at('up', fresh), { type: 'settled', claim: 'volume/v1 fence 7', at: 1 })
+  expect(settled?.commands).toEqual([{ type: 'finish', params: { claim: 'volume/v1 fence 7' } }])
 })
 
 test('an event that the chart does not know in a state, or that its guards refuse, is refused', () => {
