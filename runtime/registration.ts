@@ -105,15 +105,25 @@ export class Registration {
     )
   }
 
-  /** Watches a running life's beat for down_after; true if it stood still all the while. */
+  /**
+   * Watches a running life for down_after; true if it stood still all the while. A registration is a sign of
+   * life as a beat is. A look that comes late proves nothing, so the count starts anew (rule R12).
+   */
   async #isSilent(service: ServiceRow): Promise<boolean> {
     const { store, clock, environment, settings } = this.#ports
-    const counter = async () => ((await store.get(`beat/${service.id}`)) as BeatRow | undefined)?.counter
-    const before = await counter()
-    const until = clock.now() + settings.down_after_ms
-    while (clock.now() < until) {
+    const signs = async () => {
+      const [row, beat] = await Promise.all([store.get(keyOf(service)), store.get(`beat/${service.id}`)])
+      return `${row?.incarnation}/${beat?.counter}`
+    }
+    const before = await signs()
+    let since = clock.now()
+    let looked_at = since
+    while (clock.now() - since < settings.down_after_ms) {
       await new Promise<void>((resolve) => environment.timer(settings.sweep_ms, resolve))
-      if (this.#ports.isOver() || (await counter()) !== before) return false
+      if (this.#ports.isOver() || (await signs()) !== before) return false
+      const at = clock.now()
+      if (at - looked_at > 2 * settings.sweep_ms) since = at
+      looked_at = at
     }
     return true
   }

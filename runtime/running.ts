@@ -9,7 +9,7 @@ import { nearest } from '../machines/error.ts'
 import { nodeChart } from '../machines/node.ts'
 import type { ResourceRow } from '../machines/row.ts'
 import { schedulerChart } from '../machines/scheduler.ts'
-import { type SupervisorContext, supervisorChart } from '../machines/supervisor.ts'
+import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
 import { StoreError } from '../store/error.ts'
 import { type Commit, type Filter, keyOf, type Page, type Store } from '../store/store.ts'
 import {
@@ -117,7 +117,7 @@ export class RunningRuntime implements Runtime {
         )
     }
     this.#runner = {
-      ring: (row) => this.#supervisor.send({ type: 'ring', topic: row.cluster, key: keyOf(row) }),
+      ring: (row) => this.#supervise({ type: 'ring', topic: row.cluster, key: keyOf(row) }),
       abort: (row) =>
         this.#calls.abortUpTo(keyOf(row), row.fence, new Aborted('cancelled', 'it was cancelled or forced')),
     }
@@ -232,7 +232,7 @@ export class RunningRuntime implements Runtime {
     const reason = `the store is lost: ${messageOf(cause)}`
     this.#log(reason)
     this.#api.send({ type: 'store.lost' })
-    this.#supervisor.send({ type: 'store.lost' })
+    this.#supervise({ type: 'store.lost' })
     for (const life of [...session.lives.values()]) {
       life.storeTrouble = true
       life.send({ type: 'store.lost', reason })
@@ -257,7 +257,7 @@ export class RunningRuntime implements Runtime {
       if (this.#stopping !== null) return
       this.#log('the store is back')
       this.#api.send({ type: 'store.back' })
-      this.#supervisor.send({ type: 'store.back' })
+      this.#supervise({ type: 'store.back' })
       await this.#waits.lookAgain(() => this.#store())
     })
   }
@@ -274,7 +274,7 @@ export class RunningRuntime implements Runtime {
       await new Promise<void>((resolve) => {
         this.#idle = resolve
       })
-    this.#supervisor.send({ type: 'stop' })
+    this.#supervise({ type: 'stop' })
     for (const timer of this.#timers) timer.clear()
     await this.#opening.catch(() => {})
     const session = this.#session
@@ -320,6 +320,11 @@ export class RunningRuntime implements Runtime {
 
   // ---- nodes ----
 
+  /** A stopped supervisor routes nothing: what is queued waits for the next start. */
+  #supervise(event: SupervisorEvent): void {
+    if (this.#supervisor.getSnapshot().status === 'active') this.#supervisor.send(event)
+  }
+
   #startNode(address: string): void {
     const session = this.#session
     const config = this.#configs.get(address)
@@ -357,7 +362,7 @@ export class RunningRuntime implements Runtime {
     this.#starting?.(life)
     this.#onOver()
     if (this.#stopping !== null) return
-    const ended = {
+    const ended: SupervisorEvent = {
       type: 'node.ended',
       address: life.address,
       reason: `${life.state}: ${reason}`,
@@ -366,8 +371,8 @@ export class RunningRuntime implements Runtime {
       at: this.#environment.monotonic(),
     }
     // A store that refuses now will refuse at once again: wait a little before the next start.
-    if (life.storeTrouble) this.#later(this.settings.heartbeat_ms, async () => this.#supervisor.send(ended))
-    else this.#supervisor.send(ended)
+    if (life.storeTrouble) this.#later(this.settings.heartbeat_ms, async () => this.#supervise(ended))
+    else this.#supervise(ended)
   }
 
   node(host: string): { kill(): void; drain(): void; start(): void } {
@@ -383,7 +388,7 @@ export class RunningRuntime implements Runtime {
       start: () => {
         if (this.#session?.lives.has(address))
           throw new RekindleError('node_running', `the node ${address} is running`)
-        this.#supervisor.send({ type: 'node.start', address, at: this.#environment.monotonic() })
+        this.#supervise({ type: 'node.start', address, at: this.#environment.monotonic() })
       },
     }
   }
