@@ -598,8 +598,19 @@ export class RunningRuntime implements Runtime {
   #see(directory: Directory, commit: Commit): void {
     directory.see(commit)
     for (const { row } of commit.changes)
-      if (row !== null && this.#types.has(row.kind)) this.#waits.see(row as unknown as ResourceRow)
+      if (row !== null && this.#types.has(row.kind)) {
+        this.#abortOlder(row as unknown as ResourceRow)
+        this.#waits.see(row as unknown as ResourceRow)
+      }
     tellChanges(commit, (event) => this.#tell(event))
+  }
+
+  /** A cancel, a force operation or a cleanup of another process ends the calls of this one as well (rule R13). */
+  #abortOlder(row: ResourceRow): void {
+    const key = keyOf(row)
+    this.#calls.abortUpTo(key, row.fence - 1, new Aborted('superseded', 'its claim is over'))
+    if (row.operation?.cancel_requested_at != null)
+      this.#calls.abortUpTo(key, row.fence, new Aborted('cancelled', 'it was cancelled'))
   }
 
   #tell(event: RuntimeEvent): void {

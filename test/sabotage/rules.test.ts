@@ -5,7 +5,7 @@
 import { describe, expect, test } from 'vitest'
 import { Mailbox } from '../../runtime/mailbox.ts'
 import type { Seams } from '../../runtime/options.ts'
-import type { Key } from '../../store/store.ts'
+import type { Key, StoreSource } from '../../store/store.ts'
 import {
   accepted,
   beatsThrough,
@@ -24,6 +24,17 @@ type StoreFor = NonNullable<Seams['storeFor']>
 
 const asIs: StoreFor = (_, store) => store
 const heldBeats = (gate: Gate): StoreFor => only('h1@file', (store) => beatsThrough(gate, store))
+
+/** A process that is cut off hears nothing of what others commit. */
+const deafTo = (gate: Gate, source: StoreSource): StoreSource => ({
+  name: source.name,
+  open: async () => {
+    const store = await source.open()
+    return overlay(store, {
+      watch: (from, listener) => store.watch(from, (commit) => !gate.isShut && listener(commit)),
+    })
+  },
+})
 
 /** Everything that must hold once the faults have stopped and time has passed. */
 async function judged(rig: FaultRig): Promise<readonly Violation[]> {
@@ -47,7 +58,7 @@ const lateFinish: Scenario = async (sabotage) => {
     seams: { charts: { node: off.neverFences() }, storeFor: heldBeats(beats) },
   })
   const id = await rig.volume(p1)
-  rig.backend.hold()
+  rig.backend.holdDeaf()
   accepted(await p1.volume(id).delete())
   await rig.untilSo(() => rig.backend.running().length === 1)
   const [zombie] = rig.backend.running()
@@ -233,6 +244,7 @@ const pausedNode: Scenario = async (sabotage) => {
   const beats = new Gate()
   const p1 = await rig.start({
     nodes: ['h1'],
+    source: deafTo(beats, rig.source),
     seams: {
       storeFor: heldBeats(beats),
       ...(sabotage ? { charts: { node: off.neverFences() } } : {}),
@@ -283,7 +295,7 @@ const sameHost: Scenario = async (sabotage) => {
   const rig = new FaultRig({ shared: true })
   const p1 = await rig.start({ nodes: ['h1'] })
   const id = await rig.volume(p1)
-  rig.backend.hold()
+  rig.backend.holdDeaf()
   accepted(await p1.volume(id).delete())
   await rig.untilSo(() => rig.backend.running().length === 1)
   const second = rig.start({
