@@ -5,17 +5,17 @@
 import { expect } from 'vitest'
 import { backup, type ResourceRow, type ResourceType, snapshot, volume } from '../../machines/index.ts'
 import type { JsonObject, ServiceRow } from '../../machines/row.ts'
+import type { Answer, Runtime } from '../../runtime/api.ts'
+import type { Doors } from '../../runtime/doors.ts'
 import type { Driver, DriverContext, DriverMethod } from '../../runtime/driver.ts'
 import type { Environment } from '../../runtime/environment.ts'
 import type { NodeConfig } from '../../runtime/node.ts'
-import type { Answer, Runtime } from '../../runtime/api.ts'
-import type { Doors } from '../../runtime/doors.ts'
 import type { Seams } from '../../runtime/options.ts'
 import { createRuntime } from '../../runtime/runtime.ts'
 import type { Settings } from '../../runtime/settings.ts'
 import { StoreError } from '../../store/error.ts'
 import { memoryStore } from '../../store/index.ts'
-import type { Change, Store, StoredRow, StoreSource } from '../../store/store.ts'
+import type { Change, Filter, Store, StoredRow, StoreSource } from '../../store/store.ts'
 import { VirtualEnvironment } from './virtual_environment.ts'
 
 /** Every suite also runs with cluster = host, where queued and taken have the same text (rule R17). */
@@ -55,6 +55,8 @@ export interface ControlledDriverOptions {
 /** A driver for every operation of every kind whose calls wait until the test settles them. */
 export class ControlledDriver implements Driver {
   readonly calls: DriverCall[] = []
+  /** A mark that can't be raised. */
+  faultOfMark: (key: string) => Error | undefined = () => undefined
   /** `[key, fence]` of each mark raised. */
   readonly marks: [string, number][] = []
   readonly operations: Driver['operations']
@@ -71,7 +73,11 @@ export class ControlledDriver implements Driver {
     const methods = new Proxy({}, { get: (_, name) => this.#method(String(name)) })
     this.operations = new Proxy({}, { get: () => methods }) as Driver['operations']
     if (options.fences)
-      this.fence = async (row, fence) => void this.marks.push([`${row.kind}/${row.id}`, fence])
+      this.fence = async (row, fence) => {
+        const fault = this.faultOfMark(`${row.kind}/${row.id}`)
+        if (fault !== undefined) throw fault
+        this.marks.push([`${row.kind}/${row.id}`, fence])
+      }
     if (options.undoes) this.undo = this.#method('undo')
   }
 
@@ -112,19 +118,23 @@ export class ControlledDriver implements Driver {
   }
 }
 
-/** What an actor's store does instead of its work. */
-export type Fault = 'refuses' | 'is lost' | 'hangs'
+/** What an actor's store does instead of its work; a promise: its work, once that has resolved. */
+export type Fault = 'refuses' | 'is lost' | 'hangs' | Promise<void>
 
 export interface StoreCall {
   /** `api`, `scheduler 1`, or `host@backend`. */
   readonly actor: string
   readonly method: 'get' | 'list' | 'count' | 'transact'
+  /** Of a transaction. */
   readonly changes: readonly Change[]
+  /** Of a list or count. */
+  readonly filter: Filter
 }
 
 export interface ProcessOptions {
   readonly nodes: readonly (Partial<NodeConfig> & { readonly host: string })[]
-  readonly cluster?: string
+  /** Null: the nodes are configured without a cluster. */
+  readonly cluster?: string | null
   readonly backend?: string
   readonly driver?: Driver
   readonly settings?: Partial<Settings>
@@ -168,7 +178,16 @@ export class World {
   }
 
   /** Starts a process and moves time on until its nodes are up, or have failed to start. */
-  async start(options: ProcessOptions): Promise<Process> {
+  start(options: ProcessOptions): Promise<Process> {
+    return this.environment.until(this.#begin(options))
+  }
+
+  /** Starts several processes at once. */
+  startAll(...all: readonly ProcessOptions[]): Promise<Process[]> {
+    return this.environment.until(Promise.all(all.map((options) => this.#begin(options))))
+  }
+
+  async #begin(options: ProcessOptions): Promise<Process> {
     const life = { over: false }
     const opened: Store[] = []
     const source: StoreSource = {
@@ -176,16 +195,21 @@ export class World {
       open: async () => {
         const store = await this.source.open()
         opened.push(store)
-        this.#reader = store
+        if (this.#exclusive) this.#reader = store
         return store
       },
     }
     const { nodes, cluster = 'ssd', backend = 'file', driver, settings, seams, resources } = options
-    const starting = createRuntime(
+    const runtime = await createRuntime(
       {
         store: source,
         resources: (resources ?? builtIns) as BuiltIns,
-        nodes: nodes.map((node) => ({ cluster, backend, driver: driver!, ...node })),
+        nodes: nodes.map((node) => ({
+          ...(cluster === null ? {} : { cluster }),
+          backend,
+          driver: driver!,
+          ...node,
+        })),
         environment: this.#environmentOf(life),
         log: (message) => this.logs.push(message),
         ...(settings === undefined ? {} : { settings }),
@@ -198,7 +222,6 @@ export class World {
         },
       },
     )
-    const runtime = await this.environment.until(starting)
     return new Process(this, runtime, async () => {
       life.over = true
       // Its own stores are never told: the process is not there to hear it.
@@ -256,6 +279,25 @@ export class World {
     return this.row(kind, id)
   }
 
+  /** Takes a row out from outside. */
+  async remove(kind: string, id: string): Promise<void> {
+    const store = await this.#store()
+    const { version } = (await store.get(`${kind}/${id}`))!
+    await store.transact([{ key: `${kind}/${id}`, version }], [{ remove: `${kind}/${id}` }])
+  }
+
+  /** Every durable state that the rows of a kind have had, in commit order. */
+  async historyOf(kind: string, id?: string): Promise<readonly ResourceRow[]> {
+    const history: ResourceRow[] = []
+    const stop = (await this.#store()).watch(0, ({ changes }) => {
+      for (const { row } of changes)
+        if (row?.kind === kind && (id === undefined || row.id === id))
+          history.push(row as unknown as ResourceRow)
+    })
+    stop()
+    return history
+  }
+
   #environmentOf(life: { readonly over: boolean }): Environment {
     const { environment } = this
     return {
@@ -284,19 +326,22 @@ class FaultyStore implements Store {
     return this.#store.exclusive
   }
 
-  #run<T>(method: StoreCall['method'], changes: readonly Change[], run: () => Promise<T>): Promise<T> {
-    const fault = this.#fault({ actor: this.#actor, method, changes })
+  #run<T>(call: Omit<StoreCall, 'actor'>, run: () => Promise<T>): Promise<T> {
+    const fault = this.#fault({ actor: this.#actor, ...call })
     if (fault === 'hangs') return new Promise(() => {})
     if (fault === 'refuses') return Promise.reject(new StoreError('store_refused', 'no space left on device'))
     if (fault === 'is lost') return Promise.reject(new StoreError('store_lost', 'the store does not answer'))
-    return run()
+    return fault === undefined ? run() : fault.then(run)
   }
 
-  get: Store['get'] = (key) => this.#run('get', [], () => this.#store.get(key))
-  list: Store['list'] = (...args) => this.#run('list', [], () => this.#store.list(...args))
-  count: Store['count'] = (filter) => this.#run('count', [], () => this.#store.count(filter))
+  get: Store['get'] = (key) =>
+    this.#run({ method: 'get', changes: [], filter: {} }, () => this.#store.get(key))
+  list: Store['list'] = (filter, page) =>
+    this.#run({ method: 'list', changes: [], filter }, () => this.#store.list(filter, page))
+  count: Store['count'] = (filter) =>
+    this.#run({ method: 'count', changes: [], filter }, () => this.#store.count(filter))
   transact: Store['transact'] = (expects, changes) =>
-    this.#run('transact', changes, () => this.#store.transact(expects, changes))
+    this.#run({ method: 'transact', changes, filter: {} }, () => this.#store.transact(expects, changes))
   offset: Store['offset'] = () => this.#store.offset()
   watch: Store['watch'] = (from, listener) => this.#store.watch(from, listener)
   onLost: Store['onLost'] = (listener) => this.#store.onLost(listener)
