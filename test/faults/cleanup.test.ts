@@ -8,11 +8,11 @@ import { accepted, FaultRig, Gate, only, overlay } from '../kit/fault_rig.ts'
 const row = (entry: { after: unknown }) => entry.after as ResourceRow
 
 test.each([
-  { driver: 'that cannot fence', fences: false },
-  { driver: 'that can fence', fences: true },
+  { driver: 'that cannot fence', fences: false, cluster: 'h1' },
+  { driver: 'that can fence', fences: true, cluster: 'ssd' },
 ])(
   'two schedulers and the restarted node clean the same 1,000 rows of a driver $driver at once: each row once, losers silent',
-  async ({ fences }) => {
+  async ({ fences, cluster }) => {
     const rig = new FaultRig({ shared: true })
     const cleaners = new Gate()
     const atClaims = (gate: Gate) =>
@@ -27,7 +27,7 @@ test.each([
         }),
       )
     const settings = { concurrency: 1_000, schedulers: 2 }
-    const first = await rig.start({ name: 'p1', nodes: ['h1'], driver: { fences }, settings })
+    const first = await rig.start({ name: 'p1', nodes: ['h1'], cluster, driver: { fences }, settings })
     rig.backend.hold()
     const made = await Promise.all(
       Array.from({ length: 1_000 }, (_, i) => first.volume.create({ name: `v${i}`, size: 1 })),
@@ -45,6 +45,7 @@ test.each([
     await rig.start({
       name: 'p2',
       nodes: ['h2'],
+      cluster,
       driver: { fences },
       settings,
       seams: { storeFor: atClaims(cleaners) },
@@ -54,6 +55,7 @@ test.each([
     const restarting = rig.start({
       name: 'p3',
       nodes: ['h1'],
+      cluster,
       driver: { fences },
       settings,
       seams: { storeFor: atClaims(cleaners) },
