@@ -179,15 +179,16 @@ export class World {
 
   /** Starts a process and moves time on until its nodes are up, or have failed to start. */
   start(options: ProcessOptions): Promise<Process> {
-    return this.environment.until(this.#begin(options))
+    return this.environment.until(this.begin(options))
   }
 
   /** Starts several processes at once. */
   startAll(...all: readonly ProcessOptions[]): Promise<Process[]> {
-    return this.environment.until(Promise.all(all.map((options) => this.#begin(options))))
+    return this.environment.until(Promise.all(all.map((options) => this.begin(options))))
   }
 
-  async #begin(options: ProcessOptions): Promise<Process> {
+  /** Begins to start a process; the test moves time on. */
+  async begin(options: ProcessOptions): Promise<Process> {
     const life = { over: false }
     const opened: Store[] = []
     const source: StoreSource = {
