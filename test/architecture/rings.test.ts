@@ -52,8 +52,8 @@ describe('the rings', () => {
     expect(values.map(({ to }) => to)).not.toContain('@standard-schema/spec')
   })
 
-  test('store/ imports lowdb, sorted-btree and Node, and knows no chart', () => {
-    const allowed = ['lowdb', 'sorted-btree']
+  test('store/ imports lowdb and Node, and knows no chart', () => {
+    const allowed = ['lowdb']
     expect(
       strangers(store, (to) => inFolder('store')(to) || allowed.includes(to) || to.startsWith('node:')),
     ).toEqual([])
