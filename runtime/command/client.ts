@@ -1,6 +1,8 @@
 // Asks a running `serve` over its HTTP door, and turns what it answers into an exit code.
 
-import { type Environment, type ResourceRow, type RuntimeEvent, realEnvironment } from '../index.ts'
+// Not from the index: asking needs nothing of the runtime, and starts at once.
+import { type Environment, realEnvironment } from '../environment.ts'
+import type { ResourceRow, RuntimeEvent } from '../index.ts'
 import { EXIT, Exit, usage } from './exit.ts'
 
 export interface Settlement {
@@ -43,15 +45,20 @@ export class Client {
     throw exitFor(answer.status, value, this.url)
   }
 
-  /** The change feed from `from` on, or from now. Ends when the connection does. */
+  /**
+   * The change feed from `from` on, or from now. Ends when the connection does. `last.id` is where to come
+   * back to; `onOpen` is called when from here on nothing is missed.
+   */
   async *events(
     query: Readonly<Record<string, string | undefined>>,
     signal: AbortSignal,
     last: { id: string | null } = { id: null },
+    onOpen: () => void = () => {},
   ): AsyncGenerator<RuntimeEvent> {
     const headers: Record<string, string> = last.id === null ? {} : { 'last-event-id': last.id }
     const answer = await this.#fetch('GET', ['events'], { query, headers, signal })
     if (!answer.ok) throw exitFor(answer.status, await answer.json().catch(() => null), this.url)
+    onOpen()
     let rest = ''
     let data = ''
     let id: string | null = null

@@ -5,21 +5,27 @@ import * as fs from 'node:fs/promises'
 import { join } from 'node:path'
 import type { StoredRow } from '../../store/index.ts'
 import { fileDriver } from '../drivers/file.ts'
-import { slowed } from '../drivers/slowed.ts'
-import type { Driver, Environment, ResourceRow, Runtime, RuntimeEvent } from '../index.ts'
+import type { Driver, DriverMethod, Environment, ResourceRow, Runtime, RuntimeEvent } from '../index.ts'
 
 export const MIB = 2 ** 20
 const PIECE_BYTES = 256 * 1024
 
-/** How slow the backend is, in milliseconds: a piece read, an operation that is done at once. */
+/** How the backend works: so slowly that one can watch, and no further than half-way while it is held. */
 export interface Pace {
+  /** A piece of a copy, in milliseconds; making a volume takes some pieces. */
   piece_ms: number
-  readonly create_ms: number
-  operation_ms: number
+  isHeld: boolean
 }
+
+/** Of 32 pieces of an 8 MiB image. */
+const HELD_AT_PIECE = 20
+const HELD_AT = 0.6
 
 /** The file driver at this pace. Copies are real copies, piece by piece, on every file system. */
 export function watchable(folder: string, pace: Pace, environment: Environment): Driver {
+  const whileHeld = async (signal?: AbortSignal) => {
+    while (pace.isHeld && !signal?.aborted) await pause(environment, 20)
+  }
   const disk: typeof fs = {
     ...fs,
     copyFile: () =>
@@ -28,31 +34,32 @@ export function watchable(folder: string, pace: Pace, environment: Environment):
       const handle = await fs.open(path, flags, mode)
       if (flags !== 'r') return handle
       const read = handle.read.bind(handle) as (...given: unknown[]) => Promise<never>
+      let pieces = 0
       handle.read = (async (...given: unknown[]) => {
         await pause(environment, pace.piece_ms)
+        if (++pieces > HELD_AT_PIECE) await whileHeld()
         return read(...given)
       }) as typeof handle.read
       return handle
     },
   }
   const driver = fileDriver(folder, { piece_bytes: PIECE_BYTES, disk })
-  const atOnce = (ms: () => number): Driver => ({
-    ...driver,
-    operations: {
-      volume: Object.fromEntries(
-        Object.entries(driver.operations.volume!).map(([name, method]) => [
-          name,
-          (context) =>
-            slowed({ operations: { volume: { method } } }, ms(), environment).operations.volume!.method!(
-              context,
-            ),
-        ]),
-      ),
-    },
-  })
-  const { create } = atOnce(() => pace.create_ms).operations.volume!
-  const { volume } = atOnce(() => pace.operation_ms).operations
-  return { ...driver, operations: { ...driver.operations, volume: { ...volume, create: create! } } }
+  // What is done at once would be over before anyone could look at it.
+  const stretched =
+    (method: DriverMethod): DriverMethod =>
+    async (context) => {
+      for (let part = 0; part < 5; part++) {
+        context.progress((part / 5) * HELD_AT, 'preparing')
+        await pause(environment, pace.piece_ms)
+      }
+      context.progress(HELD_AT, 'preparing')
+      await whileHeld(context.signal)
+      context.signal.throwIfAborted()
+      return method(context)
+    }
+  const { volume, ...others } = driver.operations
+  const methods = Object.entries(volume!).map(([name, method]) => [name, stretched(method)] as const)
+  return { ...driver, operations: { ...others, volume: Object.fromEntries(methods) } }
 }
 
 function pause(environment: Environment, ms: number): Promise<void> {

@@ -97,8 +97,14 @@ async function watch(
   line: ProgressLine,
   signal: AbortSignal,
 ): Promise<void> {
+  const { kind, id } = row
+  // What happened between the accept and the stream's opening.
+  const onOpen = () => {
+    const now = client.ask<ResourceRow>('GET', ['resources', kind, id], { signal })
+    void now.then((found) => line.row(found)).catch(() => {})
+  }
   try {
-    for await (const event of client.events({ kind: row.kind, id: row.id }, signal)) {
+    for await (const event of client.events({ kind, id }, signal, undefined, onOpen)) {
       if (event.type === 'progress') line.progress(event.progress.fraction, event.progress.note)
       else if (event.row !== null) line.row(event.row as unknown as ResourceRow)
     }
@@ -113,12 +119,15 @@ class ProgressLine {
   readonly #rewrites = process.stderr.isTTY === true
   #status = ''
   #last = ''
+  #version = 0
 
   constructor(name: string) {
     this.#name = name
   }
 
   row(row: ResourceRow): void {
+    if (row.version <= this.#version) return
+    this.#version = row.version
     const who = whoHas(row)
     this.#status =
       who === '' ? row.status : `${row.status}, ${row.incarnation === null ? who : `${who} works on it`}`
