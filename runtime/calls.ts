@@ -49,6 +49,11 @@ export class Calls {
     call.controller.abort(reason)
   }
 
+  /** Calls of this process run on the resource. */
+  has(key: Key): boolean {
+    return this.#byKey.has(key)
+  }
+
   /** Aborts the calls on a resource up to this fence. */
   abortUpTo(key: Key, fence: number, reason: Error): void {
     for (const call of this.#byKey.get(key) ?? []) if (call.fence <= fence) this.abort(call, reason)

@@ -44,7 +44,7 @@ import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
-import { type Settled, Waits } from './waits.ts'
+import { Waits } from './waits.ts'
 import { Aborted } from './work.ts'
 
 /** What lives as long as one opened store. */
@@ -512,8 +512,11 @@ export class RunningRuntime implements Runtime {
   }
 
   #acceptance(row: ResourceRow, version: number, repeated: boolean, request_id: string | null): Acceptance {
-    const settled = (): Promise<Settled> => this.#waits.settled(() => this.#store(), row, version, request_id)
-    return { ok: true, id: row.id, row, repeated, settled }
+    // From now on, not from when it is asked for: the resource may have moved on by then.
+    const settled = this.#waits.settled(() => this.#store(), row, version, request_id)
+    // Nobody need ask; a stop that rejects it is then no fault.
+    settled.catch(() => {})
+    return { ok: true, id: row.id, row, repeated, settled: () => settled }
   }
 
   /** One call through the api: counted while it is under way, so that a stop answers it. */
@@ -608,6 +611,7 @@ export class RunningRuntime implements Runtime {
   /** A cancel, a force operation or a cleanup of another process ends the calls of this one as well (rule R13). */
   #abortOlder(row: ResourceRow): void {
     const key = keyOf(row)
+    if (!this.#calls.has(key)) return
     this.#calls.abortUpTo(key, row.fence - 1, new Aborted('superseded', 'its claim is over'))
     if (row.operation?.cancel_requested_at != null)
       this.#calls.abortUpTo(key, row.fence, new Aborted('cancelled', 'it was cancelled'))

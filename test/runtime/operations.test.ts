@@ -96,6 +96,31 @@ test('the late finish of an older claim does not take a newer claim of the same 
   await environment.until(runtime.stop())
 })
 
+test('how an operation ended is told however late it is asked for', async () => {
+  const environment = new VirtualEnvironment()
+  const runtime = await environment.until(
+    createRuntime({
+      store: memoryStore(),
+      resources: [volume],
+      environment,
+      nodes: [{ backend: 'file', host: 'h1', driver }],
+    }),
+  )
+  const made = await runtime.volume.create({ name: 'a', size: 1 })
+  if (!made.ok) throw new Error(made.message)
+  await environment.until(made.settled())
+  const extended = await runtime.volume(made.id).extend({ size: 2 })
+  if (!extended.ok) throw new Error(extended.message)
+  await environment.advance(1_000)
+  const deleted = await runtime.volume(made.id).delete()
+  if (!deleted.ok) throw new Error(deleted.message)
+  await environment.until(deleted.settled())
+  // The volume is gone by now; the extend was done all the same.
+  const late = await environment.until(extended.settled())
+  expect(late).toMatchObject({ ok: true, row: { status: 'available', data: { size: 2 } } })
+  await environment.until(runtime.stop())
+})
+
 function boundStore(store: Store): Store {
   return {
     exclusive: store.exclusive,
