@@ -70,7 +70,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const door = createDoor(runtime, { loopback: isLoopback(options.host), environment, log })
   answer = (request) => door.fetch(request)
   banner(options, listening, nodes)
-  await signalled(runtime, log)
+  await signalled(runtime, environment, log)
   door.close()
   await listening.close()
   // Whatever a driver still holds open, everything is written.
@@ -173,20 +173,27 @@ function howToCall(): string {
   return `node ${/^[\w./@-]+$/.test(path) ? path : JSON.stringify(path)}`
 }
 
+/** Ctrl-C under npm comes twice: from the terminal, and passed on by npm. */
+const ONE_SIGNAL_MS = 500
+
 /** Resolves when a signal has come and the runtime has drained. */
-async function signalled(runtime: Runtime, log: (message: string) => void): Promise<void> {
+async function signalled(
+  runtime: Runtime,
+  environment: Environment,
+  log: (message: string) => void,
+): Promise<void> {
   await new Promise<void>((resolve) => {
+    let first: number | null = null
     const onSignal = () => {
-      process.on('SIGINT', endNow)
-      process.on('SIGTERM', endNow)
+      first ??= environment.monotonic()
+      if (environment.monotonic() - first > ONE_SIGNAL_MS) {
+        log('ends at once; what was under way is put right at the next start')
+        process.exit(EXIT.interrupted)
+      }
       resolve()
     }
-    const endNow = () => {
-      log('ends at once; what was under way is put right at the next start')
-      process.exit(EXIT.interrupted)
-    }
-    process.once('SIGINT', onSignal)
-    process.once('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+    process.on('SIGTERM', onSignal)
   })
   const left = new Set(workUnderWay(runtime))
   log(
