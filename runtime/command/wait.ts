@@ -142,7 +142,7 @@ class ProgressLine {
     if (text === this.#last) return
     this.#last = text
     const line = plain(`${this.#name}: ${text}`)
-    if (this.#rewrites) process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns ?? 80) - 1)}`)
+    if (this.#rewrites) process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`)
     else tell(line)
   }
 
