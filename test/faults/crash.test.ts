@@ -27,7 +27,7 @@ function momentOf(actor: string, changes: readonly Change[]): string | null {
 
 /** A process that dies at the n-th such moment, at the crash point: nothing of it goes on, no write, no read. */
 class Mortal {
-  dead = false
+  crashed = false
   died_at: string | null = null
   readonly seams: Seams
   #left: number
@@ -39,21 +39,21 @@ class Mortal {
         const alive =
           <A extends unknown[], R>(run: (...args: A) => Promise<R>) =>
           async (...args: A): Promise<R> => {
-            if (this.dead) return never
+            if (this.crashed) return never
             const result = await run(...args)
-            return this.dead ? never : result
+            return this.crashed ? never : result
           }
         return overlay(store, {
           get: alive((key) => store.get(key)),
           list: alive((filter, page) => store.list(filter, page)),
           count: alive((filter) => store.count(filter)),
           transact: async (expect, changes) => {
-            if (this.dead) return never
+            if (this.crashed) return never
             const isIt = momentOf(actor, changes) === moment
             if (isIt && point === 1 && --this.#left === 0) return this.#die(actor)
             const result = await store.transact(expect, changes)
             if (isIt && point === 2 && result.ok && --this.#left === 0) return this.#die(actor)
-            return this.dead ? never : result
+            return this.crashed ? never : result
           },
         })
       },
@@ -61,7 +61,7 @@ class Mortal {
   }
 
   #die(actor: string): Promise<never> {
-    this.dead = true
+    this.crashed = true
     this.died_at = actor
     return never
   }
@@ -84,16 +84,16 @@ async function story(
     seams: mortal.seams,
   })
   const said = async (name: string, call: () => Promise<unknown>): Promise<string | null> => {
-    const answer = (await Promise.race([call(), until(rig, () => mortal.dead)])) as
+    const answer = (await Promise.race([call(), until(rig, () => mortal.crashed)])) as
       | { ok: boolean; id: string }
       | undefined
-    if (answer === undefined || mortal.dead) return null
+    if (answer === undefined || mortal.crashed) return null
     const id = accepted(answer as never as Parameters<typeof accepted>[0]).id
     acknowledged.set(name, id)
     return id
   }
   const rest = () =>
-    rig.untilSo(() => mortal.dead || rig.ledger.resources().every(({ operation }) => operation === null))
+    rig.untilSo(() => mortal.crashed || rig.ledger.resources().every(({ operation }) => operation === null))
   const volume = await said('create', () =>
     runtime.volume.create({ name: 'v', size: 1 }, { request_id: 'create' }),
   )
@@ -142,7 +142,7 @@ test.each(crashes)(
       const mortal = new Mortal(moment, nth, point)
       const acknowledged = new Map<string, string>()
       await story(rig, mortal, { fences, cluster }, acknowledged)
-      expect(mortal.dead).toBe(true)
+      expect(mortal.crashed).toBe(true)
       const trace = rig.ledger.entries().at(-1)
       void trace
       const next = await rig.start({
@@ -196,7 +196,7 @@ test.each([
       rig.backend.behave = () => undefined
       const mortal = new Mortal(moment, 2, point)
       await rig.start({ name: 'mortal', nodes: ['h2'], driver, seams: mortal.seams })
-      await rig.untilSo(() => mortal.dead)
+      await rig.untilSo(() => mortal.crashed)
       await rig.start({ name: 'p3', nodes: ['h3'], driver })
       await rig.advance(60_000)
       const ends = ids.map((id) => rig.ledger.rows.get(`volume/${id}`)!.status)

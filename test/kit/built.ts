@@ -41,7 +41,7 @@ export async function builtCommand(): Promise<string> {
 
 function digestOfSources(): string {
   const hash = createHash('sha256')
-  for (const ring of ['machines', 'store', 'runtime'])
+  for (const ring of ['machines', 'store', 'runtime', 'test/torture'])
     for (const name of (readdirSync(join(ROOT, ring), { recursive: true }) as string[]).sort()) {
       const { mtimeMs, size } = statSync(join(ROOT, ring, name))
       hash.update(`${ring}/${name} ${mtimeMs} ${size}\n`)
