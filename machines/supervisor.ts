@@ -78,6 +78,12 @@ const supervisor = setup({
       const node = context.nodes[address]!
       return { nodes: { ...context.nodes, [address]: { ...node, restarts: [], given_up: null } } }
     }),
+    /** All start anew, so none is given up; the times of their restarts still count. */
+    forgiveAll: assign(({ context }: Args) => ({
+      nodes: Object.fromEntries(
+        Object.entries(context.nodes).map(([address, node]) => [address, { ...node, given_up: null }]),
+      ),
+    })),
     // Commands.
     /** Put the doorbell into the topic's mailbox; a full one drops it (rule R9). */
     post: (_: unknown, _params: { topic: string; key: string }) => {},
@@ -126,7 +132,7 @@ export const supervisorChart = supervisor.createMachine({
     },
     suspended: {
       description: 'The store is lost: every node is over. All start anew when it is back.',
-      on: { 'store.back': 'running', stop: 'stopped' },
+      on: { 'store.back': { target: 'running', actions: 'forgiveAll' }, stop: 'stopped' },
     },
     stopped: { description: 'Routes nothing any more.', type: 'final' },
   },
