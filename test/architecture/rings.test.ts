@@ -93,8 +93,6 @@ describe('the rings', () => {
       'store/index.ts',
       'runtime/index.ts',
       'runtime/http/index.ts',
-      // Public through the runtime's index; a client that needs no runtime starts faster without it.
-      'runtime/environment.ts',
       // Public too, by runtime/index.ts; a client needs timers and not the whole runtime.
       'runtime/environment.ts',
     ]

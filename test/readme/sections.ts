@@ -61,6 +61,12 @@ function codesIn(path: string, type: string, until: string): string {
   )
 }
 
+/** Settings that share the comment of the one before. */
+const WITHOUT_COMMENT: Readonly<Record<string, string>> = {
+  schedulers: 'Schedulers in this process.',
+  restarts_within_ms: 'The period of `restarts`.',
+}
+
 function settingsTable(): string {
   const rows = commented(
     part('runtime/settings.ts', 'export interface Settings {', '\n}'),
@@ -69,7 +75,7 @@ function settingsTable(): string {
   const shared = rows.map(({ name, comment }, i) => {
     const value = defaultSettings[name as keyof typeof defaultSettings]
     const isSame = comment === rows[i - 1]?.comment
-    return [`\`${name}\``, value.toLocaleString('en-US'), isSame ? 'as above' : comment]
+    return [`\`${name}\``, value.toLocaleString('en-US'), isSame ? WITHOUT_COMMENT[name]! : comment]
   })
   return tableOf(['setting', 'default', 'what it is'], shared)
 }
