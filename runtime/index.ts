@@ -7,6 +7,7 @@ export type * from '../machines/row.ts'
 export { snapshot } from '../machines/snapshot.ts'
 export { volume } from '../machines/volume.ts'
 export { StoreError } from '../store/error.ts'
+export { type JsonStoreOptions, jsonStore } from '../store/json/json_store.ts'
 export { memoryStore } from '../store/memory.ts'
 export type { AcceptOptions, Refusal } from './accept.ts'
 export type {
@@ -29,6 +30,8 @@ export {
   type DriverMethod,
   type DriverSetup,
 } from './driver.ts'
+export { fileDriver } from './drivers/file.ts'
+export { noopDriver } from './drivers/noop.ts'
 export { type Environment, realEnvironment, type Timer } from './environment.ts'
 export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { NodeConfig, Probe } from './node.ts'
