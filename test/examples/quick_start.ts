@@ -1,7 +1,6 @@
 import { mkdir, rm } from 'node:fs/promises'
 import { z } from 'zod'
-import { createRuntime, type Driver, defineResource } from '../../runtime/index.ts'
-import { jsonStore } from '../../store/index.ts'
+import { createRuntime, type Driver, defineResource, jsonStore } from '../../runtime/index.ts'
 
 const bucket = defineResource({
   kind: 'bucket',

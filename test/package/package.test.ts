@@ -41,7 +41,10 @@ beforeAll(async () => {
   await mkdir(built)
   manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
   for (const name of ['package.json', 'README.md', 'LICENSE']) await cp(join(root, name), join(built, name))
-  await run(tsc, ['-p', join(root, 'tsconfig.build.json'), '--outDir', join(built, 'dist')], { cwd: root })
+  const project = join(root, 'tsconfig.build.json')
+  await run(tsc, ['-p', project, '--outDir', join(built, 'dist')], { cwd: root }).catch(({ stdout }) => {
+    throw new Error(`the build failed:\n${stdout}`)
+  })
   const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', folder], {
     cwd: built,
   })

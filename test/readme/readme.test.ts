@@ -5,7 +5,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { EXIT } from '../../runtime/command/exit.ts'
-import { root } from '../architecture/source.ts'
+import { root, sourcesOf } from '../architecture/source.ts'
 import { fieldsOf, sections, withSections } from './sections.ts'
 
 const path = join(root, 'README.md')
@@ -43,6 +43,13 @@ describe('what the README names', () => {
     })
     expect(codes.length).toBeGreaterThan(5)
     expect(codes.filter((code) => !readme.includes(`| \`${code}\` |`))).toEqual([])
+  })
+
+  test('every rule that the code cites is told', () => {
+    const cited = sourcesOf('machines', 'store', 'runtime', 'test').flatMap(
+      ({ text }) => text.match(/\bR\d{1,2}\b/g) ?? [],
+    )
+    expect([...new Set(cited)].filter((rule) => !readme.includes(`| ${rule} |`))).toEqual([])
   })
 
   test('every npm script and every file is there', () => {
