@@ -159,3 +159,25 @@ function cyclesIn(sources: readonly Source[]): string[] {
   for (const path of known.keys()) visit(path, [])
   return cycles
 }
+
+test('every way to import is seen', () => {
+  const text = [
+    "import 'a'",
+    "import b from 'b'",
+    "import c, { type C } from 'c'",
+    "import {\n  type D,\n} from 'd'",
+    "import type { E } from 'e'",
+    "export * from './f.ts'",
+    "const g = await import('g') // import 'h'",
+  ].join('\n')
+  const { imports } = sourceFrom('store/x.ts', text)
+  expect(imports.map(({ to, isTypeOnly }) => `${to}${isTypeOnly ? ' type' : ''}`)).toEqual([
+    'a',
+    'b',
+    'c',
+    'd type',
+    'e type',
+    'store/f.ts',
+    'g',
+  ])
+})

@@ -56,7 +56,7 @@ function importsOf(path: string, text: string, code: string): Import[] {
   // The keyword is found in the code, the name in the text: quotes are blank in the code.
   for (const match of code.matchAll(/^(?:import|export)\b(?!\()[^;=]*?(?:from\s*|import\s+)(?=['"])/gm)) {
     const [, name] = /^['"]([^'"]*)/.exec(text.slice(match.index + match[0].length)) ?? []
-    const names = /\{([^}]*)\}/.exec(match[0])?.[1]
+    const names = /^(?:import|export)\s*\{([^}]*)\}/.exec(match[0])?.[1]
     const everyNameIsType =
       names !== undefined &&
       names.trim() !== '' &&
