@@ -54,7 +54,7 @@ function importsOf(path: string, text: string, code: string): Import[] {
     imports.push({ to, isTypeOnly, isDynamic })
   }
   // The keyword is found in the code, the name in the text: quotes are blank in the code.
-  for (const match of code.matchAll(/^(?:import|export)\b(?!\()[^;=]*?(?:from\s*|import\s+)(?=['"])/gm)) {
+  for (const match of code.matchAll(/^(?:import\s+|(?:import|export)\b(?!\()[^;=]*?from\s*)(?=['"])/gm)) {
     const [, name] = /^['"]([^'"]*)/.exec(text.slice(match.index + match[0].length)) ?? []
     const names = /^(?:import|export)\s*\{([^}]*)\}/.exec(match[0])?.[1]
     const everyNameIsType =
