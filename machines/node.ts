@@ -58,6 +58,8 @@ export type NodeEvent =
   /** A claim was lost, or an operation is over for this node. */
   | { readonly type: 'ended' }
   | { readonly type: 'drain' | 'stop'; readonly reason: string }
+  /** Back to work after a drain. */
+  | { readonly type: 'resume' }
   | { readonly type: 'kill'; readonly reason: string }
 
 type Args = { context: NodeContext; event: NodeEvent }
@@ -262,6 +264,7 @@ export const nodeChart = chart.createMachine({
         ...work,
         doorbell: { actions: { type: 'dropDoorbell', params: withKey } },
         ended: { actions: 'noteEnded' },
+        resume: 'up',
         stop: [
           { guard: 'isIdle', target: 'stopped', actions: withReason },
           { target: 'stopping', actions: withReason },

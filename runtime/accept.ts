@@ -68,8 +68,10 @@ export async function accept(
   const operation = operationOf(type, name)
   const creates = isCreate(operation)
   if (creates && id !== null)
-    throw new RekindleError('bad_input', `${name} makes a new ${kind}, whose id is generated; give none`)
-  if (!creates && id === null) throw new RekindleError('bad_input', `${name} of a ${kind} needs its id`)
+    throw badInput(`${name} of ${kind}`, [
+      { path: 'id', message: 'is generated for a new resource; give none' },
+    ])
+  if (!creates && id === null) throw badInput(`${name} of ${kind}`, [{ path: 'id', message: 'is missing' }])
   if (id !== null) checkId(kind, id)
   if (options.request_id !== undefined) checkRequestId(options.request_id)
   const checked = await checkInput(type, name, operation, input)

@@ -30,7 +30,9 @@ export interface ListOptions {
   /** A topic or a `host@backend`: rows queued there or taken by it. */
   readonly worker?: string
   readonly cluster?: string
+  /** The `next` of the page before. */
   readonly after?: string | null
+  /** 1 to 10,000; 1,000 where absent. */
   readonly limit?: number
 }
 

@@ -76,6 +76,8 @@ export class RunningRuntime implements Runtime {
   readonly #timers = new Set<Timer>()
   readonly #runner: Runner
   #session: Session | null = null
+  /** The last commit that was told to listeners and waits; null before the first. */
+  #seenOffset: number | null = null
   /** The store being opened again; a stop waits for it, so as to let go of what it opens. */
   #opening: Promise<void> = Promise.resolve()
   /** Lives that have begun to start and are neither up nor over. */
@@ -189,7 +191,7 @@ export class RunningRuntime implements Runtime {
         found.lost = cause
         if (found.session !== undefined) this.#lost(found.session, cause)
       })
-      store.watch(store.offset(), (commit) => this.#see(directory, commit))
+      this.#watchFrom(store, (commit) => this.#see(directory, commit))
       await directory.load(store)
       // Lost or stopped meanwhile: no session begins, and the store is let go of below.
       if ('lost' in found) throw found.lost
@@ -386,8 +388,9 @@ export class RunningRuntime implements Runtime {
       kill: () => life().send({ type: 'kill', reason: 'killed by an administrator' }),
       drain: () => life().send({ type: 'drain', reason: 'drained by an administrator' }),
       start: () => {
-        if (this.#session?.lives.has(address))
-          throw new RekindleError('node_running', `the node ${address} is running`)
+        const running = this.#session?.lives.get(address)
+        if (running?.state === 'draining') return running.send({ type: 'resume' })
+        if (running !== undefined) throw new RekindleError('node_running', `the node ${address} is running`)
         this.#supervise({ type: 'node.start', address, at: this.#environment.monotonic() })
       },
     }
@@ -547,10 +550,15 @@ export class RunningRuntime implements Runtime {
   }
 
   async list(kind: string, options: ListOptions = {}): Promise<Listed> {
-    const { after, limit, ...rest } = options
+    const { after, limit = 1_000, ...rest } = options
+    if (!Number.isInteger(limit) || limit < 1 || limit > 10_000)
+      throw new RekindleError('bad_input', `limit is ${limit}; a whole number from 1 to 10,000 is needed`, {
+        issues: [{ path: 'limit', message: 'must be a whole number from 1 to 10,000' }],
+      })
+    if (after != null) checkId(kind, after)
     const page: Page = await this.#store().list(this.#filter(kind, rest), {
       after: after == null ? null : keyOf({ kind, id: after }),
-      limit: limit ?? 1_000,
+      limit,
     })
     return {
       rows: page.rows as unknown as ResourceRow[],
@@ -598,7 +606,19 @@ export class RunningRuntime implements Runtime {
 
   // ---- the rest ----
 
+  /** From where the last session ended, so that what was unknown then is told now; from here on where that is too old. */
+  #watchFrom(store: Store, see: (commit: Commit) => void): void {
+    const from = this.#seenOffset === null ? store.offset() : Math.min(this.#seenOffset, store.offset())
+    try {
+      store.watch(from, see)
+    } catch (error) {
+      if (!(error instanceof StoreError) || error.code !== 'offset_too_old') throw error
+      store.watch(store.offset(), see)
+    }
+  }
+
   #see(directory: Directory, commit: Commit): void {
+    this.#seenOffset = commit.offset
     directory.see(commit)
     for (const { row } of commit.changes)
       if (row !== null && this.#types.has(row.kind)) {

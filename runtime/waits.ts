@@ -11,10 +11,19 @@ export type Settled =
   | { readonly ok: true; readonly row: ResourceRow }
   | { readonly ok: false; readonly error: RowError; readonly row: ResourceRow }
 
-interface Wait {
+class Wait {
   readonly version: number
-  readonly resolve: (settled: Settled) => void
-  readonly reject: (error: Error) => void
+  readonly promise: Promise<Settled>
+  resolve!: (settled: Settled) => void
+  reject!: (error: Error) => void
+
+  constructor(version: number) {
+    this.version = version
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
 }
 
 export class Waits {
@@ -23,14 +32,15 @@ export class Waits {
   /** The end of the operation accepted at this version. */
   async settled(store: () => Store, ref: Ref, version: number, request_id: string | null): Promise<Settled> {
     const key = keyOf(ref)
-    const promise = new Promise<Settled>((resolve, reject) => {
-      const waits = this.#byKey.get(key) ?? new Set()
-      waits.add({ version, resolve, reject })
-      this.#byKey.set(key, waits)
-    })
+    const waits = this.#byKey.get(key) ?? new Set<Wait>()
+    // However often it is asked for, one operation is one wait.
+    for (const earlier of waits) if (earlier.version === version) return earlier.promise
+    const wait = new Wait(version)
+    waits.add(wait)
+    this.#byKey.set(key, waits)
     // Listening first, looking second: an end between the two is not missed.
     await this.#look(store, key, version, request_id).catch(() => {})
-    return promise
+    return wait.promise
   }
 
   /** A durable change of a resource. */

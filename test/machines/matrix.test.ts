@@ -165,6 +165,7 @@ test('Every event in every state of a node is decided, and the table says how', 
     event('ended'),
     event('drain', { reason }),
     event('stop', { reason }),
+    event('resume'),
     event('kill', { reason }),
   ]
   expect(new Set(events.map((named) => named.event.type))).toEqual(new Set(nodeChart.events))

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { backup, snapshot, volume } from '../../machines/index.ts'
 import type { Driver } from '../../runtime/driver.ts'
 import { createRuntime } from '../../runtime/runtime.ts'
-import { memoryStore, type Store } from '../../store/index.ts'
+import { memoryStore, type Store, StoreError, type StoreSource } from '../../store/index.ts'
 import { VirtualEnvironment } from '../kit/virtual_environment.ts'
 
 const driver: Driver = {
@@ -118,6 +118,77 @@ test('how an operation ended is told however late it is asked for', async () => 
   // The volume is gone by now; the extend was done all the same.
   const late = await environment.until(extended.settled())
   expect(late).toMatchObject({ ok: true, row: { status: 'available', data: { size: 2 } } })
+  await environment.until(runtime.stop())
+})
+
+test('a drained node takes nothing, and works again when it is started', async () => {
+  const environment = new VirtualEnvironment()
+  const runtime = await environment.until(
+    createRuntime({
+      store: memoryStore(),
+      resources: [volume],
+      environment,
+      nodes: [{ backend: 'file', host: 'h1', driver }],
+    }),
+  )
+  runtime.node('h1').drain()
+  const made = await runtime.volume.create({ name: 'a', size: 1 })
+  if (!made.ok) throw new Error(made.message)
+  await environment.advance(10_000)
+  expect(await runtime.volume.get(made.id)).toMatchObject({ status: 'creating', incarnation: null })
+  runtime.node('h1').start()
+  expect((await environment.until(made.settled())).row.status).toBe('available')
+  expect(runtime.nodes()).toMatchObject([{ incarnation: 1, here: { state: 'up' } }])
+  await environment.until(runtime.stop())
+})
+
+test('a commit whose outcome was unknown when the store was lost is told once the store is back', async () => {
+  const environment = new VirtualEnvironment()
+  const inner = memoryStore({ exclusive: false })
+  let loseWithNext = false
+  const source: StoreSource = {
+    name: 'a store that is lost in the middle of a commit',
+    async open() {
+      const store = await inner.open()
+      let lost = false
+      let tellLost = (_: unknown) => {}
+      return {
+        ...boundStore(store),
+        exclusive: true,
+        watch: (from, listener) => store.watch(from, (commit) => !lost && listener(commit)),
+        onLost: (listener) => {
+          tellLost = listener
+        },
+        async transact(expect, changes) {
+          if (lost) throw new StoreError('store_lost', 'the disk is gone')
+          if (!loseWithNext || !changes.some((c) => 'put' in c && c.put.kind === 'volume'))
+            return store.transact(expect, changes)
+          loseWithNext = false
+          lost = true
+          await store.transact(expect, changes)
+          tellLost(new Error('the disk is gone'))
+          throw new StoreError('store_lost', 'the disk is gone')
+        },
+      }
+    },
+  }
+  const runtime = await environment.until(
+    createRuntime({
+      store: source,
+      resources: [volume],
+      environment,
+      nodes: [{ backend: 'file', host: 'h1', driver }],
+    }),
+  )
+  const told: string[] = []
+  runtime.watch((event) => {
+    if (event.type === 'change' && event.row?.kind === 'volume')
+      told.push(`${event.row.version} ${String(event.row.status)}`)
+  })
+  loseWithNext = true
+  await expect(runtime.volume.create({ name: 'a', size: 1 })).rejects.toMatchObject({ code: 'store_lost' })
+  await environment.advance(20_000)
+  expect(told).toEqual(['1 creating', '2 creating', '3 available'])
   await environment.until(runtime.stop())
 })
 
