@@ -49,7 +49,8 @@ export class VirtualEnvironment implements Environment {
       next.run()
       await this.settle()
     }
-    this.#now = until
+    // Another call may have moved it further meanwhile.
+    this.#now = Math.max(this.#now, until)
   }
 
   /** A stalled process: time passes, no timer fires; then all that are due fire in one turn. */
