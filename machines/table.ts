@@ -124,7 +124,8 @@ export function checkTable(table: TableShape): void {
   const { rest, transitional, held, all } = statusesOf(table)
   for (const status of all.slice(1, -1)) {
     if (!NAME.test(status)) fault(`status '${status}' must match ${NAME}`)
-    if (RESERVED_STATUSES.includes(status) || status in Object.prototype) fault(`status '${status}' is reserved; choose another name`)
+    if (RESERVED_STATUSES.includes(status) || status in Object.prototype)
+      fault(`status '${status}' is reserved; choose another name`)
   }
   for (const status of [...transitional, ...held])
     if (rest.includes(status)) fault(`status '${status}' is both a rest status and a transitional one`)
