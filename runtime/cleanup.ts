@@ -8,6 +8,9 @@ import { StoreError } from '../store/error.ts'
 import { keyOf, type Store } from '../store/store.ts'
 import type { Calls } from './calls.ts'
 import { commit, type Runner } from './commit.ts'
+import type { Environment } from './environment.ts'
+import { messageOf } from './error.ts'
+import { limitsOf, type Settings } from './settings.ts'
 
 /**
  * Lives that ended because the store or a probe was lost: a claim of theirs counts as no attempt. Known to this
@@ -33,14 +36,16 @@ export interface CleanupPorts {
   readonly types: Types
   readonly store: Store
   readonly calls: Calls
-  readonly limits: Limits
   readonly spared: Spared
   readonly runner: Runner
-  readonly now: () => number
-  readonly onFault: (row: ResourceRow, error: unknown) => void
+  readonly settings: Settings
+  readonly environment: Environment
+  readonly log: (message: string) => void
 }
 
 export interface CleanupDuty {
+  /** Who puts right, for the log. */
+  readonly by: string
   /** `host@backend`. */
   readonly worker: string
   /** Claims of this incarnation and all before it are over. */
@@ -92,8 +97,8 @@ async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow
           incarnation: duty.incarnation,
           at_backend: duty.at_backend,
           reason: duty.reason,
-          limits: ports.spared.limits(ports.limits, found),
-          at: ports.now(),
+          limits: ports.spared.limits(limitsOf(ports.settings), found),
+          at: ports.environment.now(),
         }),
       },
       ports.runner,
@@ -101,7 +106,7 @@ async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow
     return outcome.ok ? 'put_right' : 'lost'
   } catch (error) {
     if (error instanceof StoreError && error.code === 'store_lost') throw error
-    ports.onFault(row, error)
+    ports.log(`${duty.by}: ${keyOf(row)} could not be put right: ${messageOf(error)}`)
     return 'left'
   }
 }

@@ -5,7 +5,7 @@
 import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
 import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
-import type { Claimant, Limits, ResourceEvent } from '../machines/resource.ts'
+import type { Claimant, ResourceEvent } from '../machines/resource.ts'
 import type { Capabilities, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
@@ -18,7 +18,7 @@ import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
 import type { Mailbox } from './mailbox.ts'
 import { Registration } from './registration.ts'
-import type { Settings } from './settings.ts'
+import { limitsOf, type Settings } from './settings.ts'
 import { Aborted, type Ending, work } from './work.ts'
 
 /** Something a node can't work without, besides the store: a lock manager, a mount. */
@@ -229,27 +229,14 @@ export class NodeLife {
 
   /** The rows of its own earlier incarnations, and no others (rules R2, R17). */
   async #cleanOwn(): Promise<void> {
-    const { types, store, calls, settings, runner, environment, log } = this.#ports
     const incarnation = this.context.incarnation!
-    await cleanClaims(
-      {
-        types,
-        store,
-        calls,
-        runner,
-        limits: limitsOf(settings),
-        spared: this.#ports.spared,
-        now: () => environment.now(),
-        onFault: (row, error) =>
-          log(`${this.address}: ${keyOf(row)} could not be put right: ${messageOf(error)}`),
-      },
-      {
-        worker: this.address,
-        incarnation: incarnation - 1,
-        at_backend: this.registration.cleansAtBackend,
-        reason: `${this.address} was restarted`,
-      },
-    )
+    await cleanClaims(this.#ports, {
+      by: this.address,
+      worker: this.address,
+      incarnation: incarnation - 1,
+      at_backend: this.registration.cleansAtBackend,
+      reason: `${this.address} was restarted`,
+    })
     // What is left is taken up by the sweeps; a start does not wait for it (rule R14).
     this.send({ type: 'cleaned' })
   }
@@ -479,10 +466,6 @@ export class NodeLife {
       this.#ports.calls.abort(call, new Aborted('node_over', `${this.address}: ${why}`))
     this.#held.clear()
   }
-}
-
-export function limitsOf(settings: Settings): Limits {
-  return { attempts: settings.attempts, cleanups: settings.cleanups }
 }
 
 export function isStoreTrouble(error: unknown): boolean {

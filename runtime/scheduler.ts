@@ -12,7 +12,6 @@ import type { Clock } from './clock.ts'
 import type { Runner } from './commit.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
-import { limitsOf } from './node.ts'
 import { listAll } from './registration.ts'
 import type { Settings } from './settings.ts'
 
@@ -124,23 +123,16 @@ export class Scheduler {
   }
 
   async #clean({ service, incarnation, close }: Extract<Duty, { type: 'clean' }>): Promise<void> {
-    const { types, store, calls, runner, settings, environment, log } = this.#ports
     const worker = `${service.host}@${service.backend}`
-    const cleaned = await cleanClaims(
-      {
-        types,
-        store,
-        calls,
-        runner,
-        limits: limitsOf(settings),
-        spared: this.#ports.spared,
-        now: () => environment.now(),
-        onFault: (row, error) =>
-          log(`${this.name}: ${keyOf(row)} could not be put right: ${messageOf(error)}`),
-      },
-      { worker, incarnation, at_backend: service.cleans_at_backend, reason: `${worker} went down` },
-    )
-    if (cleaned.put_right > 0) log(`${this.name}: put right ${cleaned.put_right} rows of ${worker}`)
+    const cleaned = await cleanClaims(this.#ports, {
+      by: this.name,
+      worker,
+      incarnation,
+      at_backend: service.cleans_at_backend,
+      reason: `${worker} went down`,
+    })
+    if (cleaned.put_right > 0)
+      this.#ports.log(`${this.name}: put right ${cleaned.put_right} rows of ${worker}`)
     if (close && cleaned.left === 0) await this.#close(service)
   }
 

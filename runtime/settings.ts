@@ -1,6 +1,7 @@
 // The times and limits of a runtime, with their defaults. A combination that can't keep the protocol's
 // promises is refused at start, all faults in one report.
 
+import type { Limits } from '../machines/resource.ts'
 import { RekindleError } from './error.ts'
 
 export interface Settings {
@@ -85,4 +86,8 @@ export function settingsFrom(given: Partial<Settings>): Settings {
       { issues: faults },
     )
   return settings
+}
+
+export function limitsOf({ attempts, cleanups }: Settings): Limits {
+  return { attempts, cleanups }
 }

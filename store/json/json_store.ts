@@ -123,7 +123,7 @@ class JsonStore implements Store {
   readonly #lines = new Lines()
   #writing: Promise<void> | null = null
   /** A new segment that takes over as soon as no batch is being written. */
-  #rotation: { readonly segment: Segment; readonly done: () => void } | null = null
+  #rotation: { readonly segment: Segment; readonly done: (offset: number) => void } | null = null
 
   #manifest: Manifest
   #checkpoints: number
@@ -401,9 +401,8 @@ class JsonStore implements Store {
   async #checkpoint(): Promise<void> {
     let dirty = new Set<Key>()
     try {
-      const segment = await this.#newSegment()
-      // From here to the next await nothing is written, so this is one point in the journal.
-      const offset = this.#feed.offset
+      const { segment, offset } = await this.#newSegment()
+      // Rows that changed since the rotation are written too: replaying them from the segment changes nothing.
       dirty = this.#dirty
       const journalBytes = this.#journalBytes
       this.#dirty = new Set()
@@ -430,20 +429,23 @@ class JsonStore implements Store {
     }
   }
 
-  /** Makes the next segment while the journal goes on in this one, and resolves when it has taken over. */
-  async #newSegment(): Promise<number> {
+  /**
+   * Makes the next segment while the journal goes on in this one, and resolves when it has taken over, with the
+   * last commit before it.
+   */
+  async #newSegment(): Promise<{ segment: number; offset: number }> {
     const segment = await Segment.create(
       this.#fileSystem,
       this.#folder,
       this.#segment.number + 1,
       this.#feed.offset,
     )
-    await new Promise<void>((done) => {
+    const offset = await new Promise<number>((done) => {
       this.#rotation = { segment, done }
       if (this.#writing === null) this.#rotate()
     })
     this.#assertGoing()
-    return segment.number
+    return { segment: segment.number, offset }
   }
 
   /** Called where no batch is being written. */
@@ -454,7 +456,7 @@ class JsonStore implements Store {
     // All of the old segment is durable; closing it can't take that back.
     void this.#segment.close().catch(() => {})
     this.#segment = segment
-    done()
+    done(this.#feed.offset)
   }
 
   #assertGoing(): void {
