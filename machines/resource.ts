@@ -100,6 +100,9 @@ export const CLEANING = 'cleaning'
 /** The policy of a cleanup, and the code of its error, once no try is left (rule R15). No status is called so. */
 const USED_UP = 'attempts_used_up'
 
+/** How an operation ended that a force operation interrupted (rule R13). */
+export const FORCED = 'a force operation took its place'
+
 /** The protocol's guards, by name. The testing kit replaces single ones to switch a rule off. */
 const protocolGuards = {
   /** Rule R5: a claim or finish compares the service row. */
@@ -311,12 +314,14 @@ const changeActions = {
       },
     }
   }),
-  changeNow: assign(({ context }: Args, params: { status: string; rest: boolean }) => ({
+  changeNow: assign(({ context, event }: Args, params: { status: string; rest: boolean }) => ({
     ...AT_REST,
     status: params.status,
     previous_status: params.rest ? context.status : context.previous_status,
     fence: params.rest ? context.fence : context.fence + 1,
-    error: null,
+    // Whoever waits for the operation that it interrupts is not told of a success (rule R13).
+    error:
+      context.operation === null ? null : { code: 'forced', message: FORCED, at: (event as AcceptEvent).at },
   })),
   becomeHeld: assign(({ context, event }: Args, params: { status: string }) => ({
     status: params.status,

@@ -4,7 +4,7 @@
 
 import { decide, type Refused, relatedRefs, type Types } from '../machines/decision.ts'
 import { BrokenInvariant } from '../machines/error.ts'
-import { emptyRow, type ResourceEvent } from '../machines/resource.ts'
+import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
 import { type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
 import { type Change, type Expectation, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { RekindleError } from './error.ts'
@@ -105,7 +105,8 @@ function requestRow(request: { id: string; hash: string }, row: ResourceRow): St
     hash: request.hash,
     resource: refOf(row),
     accepted_version: row.operation?.accepted_version ?? row.version,
-    settled: row.operation === null ? { at: row.updated_at, error: row.error } : null,
+    // An instant operation is done with its accept; an error in its row is that of an operation it interrupted.
+    settled: row.operation === null ? { at: row.updated_at, error: null } : null,
   }
   return made as unknown as StoredRow
 }
@@ -126,9 +127,7 @@ async function settledRequests(
     const request = (await store.get(requestKey(operation.request_id))) as RequestRow | undefined
     if (request === undefined || request.settled !== null) continue
     const error =
-      change.operation === null
-        ? change.error
-        : { code: 'forced', message: 'a force operation took its place', at: change.updated_at }
+      change.operation === null ? change.error : { code: 'forced', message: FORCED, at: change.updated_at }
     settled.push({
       ...request,
       version: request.version + 1,

@@ -13,6 +13,7 @@ import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '.
 import { StoreError } from '../store/error.ts'
 import { type Commit, type Filter, keyOf, type Page, type Store } from '../store/store.ts'
 import {
+  type AcceptedRow,
   type AcceptOptions,
   type AcceptPorts,
   accept,
@@ -488,10 +489,10 @@ export class RunningRuntime implements Runtime {
     options: AcceptOptions = {},
   ): Promise<Answer> {
     return this.#call(async (ports) => {
+      const since = ports.store.offset()
       const answer = await accept(ports, kind, id, operation, input, options)
       if (!answer.ok) return answer
-      const { row, version, repeated } = answer
-      return this.#acceptance(row, version, repeated, options.request_id ?? null)
+      return this.#acceptance(answer, options.request_id ?? null, since)
     })
   }
 
@@ -500,6 +501,7 @@ export class RunningRuntime implements Runtime {
       typeOf(this.#types, kind)
       checkId(kind, id)
       const { types, store, runner, environment } = ports
+      const since = store.offset()
       const ref = { kind, id }
       const outcome = await commit(
         types,
@@ -507,16 +509,22 @@ export class RunningRuntime implements Runtime {
         { ref, event: () => ({ type: 'cancel', at: environment.now() }) },
         runner,
       )
-      if (outcome.ok)
-        return this.#acceptance(outcome.row, outcome.before.operation!.accepted_version, false, null)
+      if (outcome.ok) {
+        const version = outcome.before.operation!.accepted_version
+        return this.#acceptance({ row: outcome.row, version, repeated: false }, null, since)
+      }
       if (outcome.refused === 'request_taken' || outcome.refused.found === 'absent') throw unknownId(kind, id)
       return refusal('cancel', ref, outcome.refused)
     })
   }
 
-  #acceptance(row: ResourceRow, version: number, repeated: boolean, request_id: string | null): Acceptance {
+  #acceptance(
+    { row, version, repeated }: Pick<AcceptedRow, 'row' | 'version' | 'repeated'>,
+    request_id: string | null,
+    since: number,
+  ): Acceptance {
     // From now on, not from when it is asked for: the resource may have moved on by then.
-    const settled = this.#waits.settled(() => this.#store(), row, version, request_id)
+    const settled = this.#waits.settled(() => this.#store(), row, version, request_id, since)
     // Nobody need ask; a stop that rejects it is then no fault.
     settled.catch(() => {})
     return { ok: true, id: row.id, row, repeated, settled: () => settled }
