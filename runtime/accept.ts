@@ -105,11 +105,12 @@ export async function accept(
     const version = outcome.row.operation?.accepted_version ?? outcome.row.version
     return { ok: true, row: outcome.row, version, repeated: false }
   }
-  if (outcome.refused === 'request_taken') {
-    // Another call with this id was first, between our look and our swap.
-    return (await repeated(ports.store, request!))!
-  }
+  // Another call with this id may have been first, between our look and our swap: then its answer is ours.
+  const first = request === undefined ? null : await repeated(ports.store, request)
+  if (first !== null) return first
   const { refused } = outcome
+  // Taken, and forgotten since.
+  if (refused === 'request_taken') return accept(ports, kind, id, name, input, options)
   if (refused.found === 'absent' && keyOf(refused.resource) === keyOf(ref) && !creates)
     throw unknownId(kind, ref.id)
   return refusal(name, ref, refused)

@@ -128,6 +128,39 @@ test('of fifty calls at once with one id one is accepted, in one process and in 
   }
 })
 
+test('a call that finds the resource taken by its own id gets that answer, not a refusal', async () => {
+  const rig = new FaultRig({ shared: true })
+  const looking = new Gate()
+  const p1 = await rig.start({ nodes: ['h1'] })
+  const p2 = await rig.start({
+    name: 'p2',
+    nodes: ['h2'],
+    seams: {
+      storeFor: only('api', (store) =>
+        overlay(store, {
+          get: async (key) => {
+            const row = await store.get(key)
+            if (key.startsWith('request/')) await looking.pass()
+            return row
+          },
+        }),
+      ),
+    },
+  })
+  const id = await rig.volume(p1)
+  looking.shut()
+  const late = p2.volume(id).extend({ size: 3 }, { request_id: 'r1' })
+  await rig.untilSo(() => looking.waiting === 1)
+  // The other process is first, after the look of this one and before its swap.
+  const first = accepted(await rig.until(p1.volume(id).extend({ size: 3 }, { request_id: 'r1' })))
+  looking.open()
+  expect(accepted(await rig.until(late))).toMatchObject({ id: first.id, repeated: true })
+  expect(endOf(await rig.until(first.settled()))).toBe('available')
+  expect(rig.backend.of(`volume/${id}`)).toHaveLength(2)
+  expect(rig.violations()).toEqual([])
+  await rig.stop()
+})
+
 test('an id is kept while its operation runs and for its time after that, then forgotten', async () => {
   const rig = new FaultRig()
   const runtime = await rig.start({
