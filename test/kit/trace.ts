@@ -28,8 +28,8 @@ export type TraceEvent =
       readonly before: string | null
       readonly after: string | null
     })
-  /** A crash, a pause, a lost store: done to the lane, not by it. */
-  | (Moment & { readonly kind: 'fault' })
+  /** A crash, a pause, a lost store: done to the lane, not by it. Whether the lane lives on tells its line. */
+  | (Moment & { readonly kind: 'fault'; readonly lifeline?: 'ends' | 'begins' })
   /** Here an invariant broke. */
   | (Moment & { readonly kind: 'violation'; readonly invariant: string })
 
