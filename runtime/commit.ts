@@ -8,9 +8,12 @@ import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
 import { type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
 import { type Change, type Expectation, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { RekindleError } from './error.ts'
+import type { Turns } from './turns.ts'
 
 /** Runs what a chart asked for, once it is durable. */
 export interface Runner {
+  /** Where commits that lost a race wait for the next one. */
+  readonly turns: Turns
   /** Doorbell for a queued row. */
   ring(row: ResourceRow): void
   /** Abort the calls on this row that an older claim made. */
@@ -37,7 +40,7 @@ export type Outcome =
   /** `request_taken`: the request id was given before; its row tells what came of it. */
   | { readonly ok: false; readonly refused: Refused | 'request_taken' }
 
-/** Conflicts in a row before a commit gives up: each one means that somebody else got on. */
+/** Conflicts in a row before a commit gives up: each one means that another process got on. */
 const MOST_TRIES = 1_000
 
 /**
@@ -46,53 +49,68 @@ const MOST_TRIES = 1_000
  * store refuses or is lost.
  */
 export async function commit(types: Types, store: Store, ask: Ask, runner: Runner): Promise<Outcome> {
-  const key = keyOf(ask.ref)
+  let pass = () => {}
   for (let tries = 0; tries < MOST_TRIES; tries++) {
-    const rows = new Map<Key, StoredRow>()
-    const loaded = new Map<Key, ResourceRow | undefined>()
-    const row = await loadRow(store, ask, rows)
-    if (row === null) return { ok: false, refused: absent(ask.ref) }
-    const event = ask.event(row, rows)
-    await loadRelated(types, store, row, event, loaded)
-
-    const decision = decideOrThrow(types, row, loaded, event)
-    if (!decision.accepted) return { ok: false, refused: decision }
-    const expect: Expectation[] = decision.changes.map((change) => ({
-      key: keyOf(change),
-      version: change.version - 1,
-    }))
-    for (const read of decision.read) expect.push({ key: keyOf(read), version: read.version })
-    if (ask.binds !== undefined) expect.push({ key: ask.binds, version: rows.get(ask.binds)?.version ?? 0 })
-    const changes: Change[] = decision.changes.map((change) => ({ put: change as unknown as StoredRow }))
-    if (ask.request !== undefined) {
-      expect.push({ key: requestKey(ask.request.id), version: 0 })
-      changes.push({ put: requestRow(ask.request, decision.row) })
-    }
-    for (const request of await settledRequests(store, row, loaded, decision.changes)) {
-      expect.push({ key: keyOf(request), version: request.version - 1 })
-      changes.push({ put: request })
-    }
-
-    // Crash point 1: nothing is written. Nobody was told anything; the caller asks again.
-    const result = await store.transact(expect, changes)
-    // Crash point 2: durable, and nothing is run. A queued row is rung by the next sweep (rule R3), a taken
-    // one is put right by a cleaner.
-    if (!result.ok) {
-      if (ask.request !== undefined && result.conflicts.some((c) => c.key === requestKey(ask.request!.id)))
-        return { ok: false, refused: 'request_taken' }
-      continue
-    }
-    for (const command of decision.commands) {
-      // Crash point 3: some commands ran, others did not. Each can be lost without harm, as at point 2.
-      if (command.type === 'ring') runner.ring(command.row)
-      else if (command.type === 'abort') runner.abort(command.row)
-      else if (command.type === 'drive') runner.drive?.(command.row)
-      else if (command.type === 'clean') runner.clean?.(command.row)
-      else throw new BrokenInvariant(`nobody runs the command '${command.type}'`)
-    }
-    return { ok: true, row: decision.row, before: row }
+    const outcome = await tryOnce(types, store, ask, runner).finally(pass)
+    if (!(outcome instanceof Lost)) return outcome
+    pass = await runner.turns.take(outcome.key)
   }
-  throw new Error(`${key}: ${MOST_TRIES} conflicts in a row`)
+  pass()
+  throw new Error(`${keyOf(ask.ref)}: ${MOST_TRIES} conflicts in a row`)
+}
+
+/** Somebody else changed this row between the decision and its swap. */
+class Lost {
+  readonly key: Key
+  constructor(key: Key) {
+    this.key = key
+  }
+}
+
+async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Promise<Outcome | Lost> {
+  const rows = new Map<Key, StoredRow>()
+  const loaded = new Map<Key, ResourceRow | undefined>()
+  const row = await loadRow(store, ask, rows)
+  if (row === null) return { ok: false, refused: absent(ask.ref) }
+  const event = ask.event(row, rows)
+  await loadRelated(types, store, row, event, loaded)
+
+  const decision = decideOrThrow(types, row, loaded, event)
+  if (!decision.accepted) return { ok: false, refused: decision }
+  const expect: Expectation[] = decision.changes.map((change) => ({
+    key: keyOf(change),
+    version: change.version - 1,
+  }))
+  for (const read of decision.read) expect.push({ key: keyOf(read), version: read.version })
+  if (ask.binds !== undefined) expect.push({ key: ask.binds, version: rows.get(ask.binds)?.version ?? 0 })
+  const changes: Change[] = decision.changes.map((change) => ({ put: change as unknown as StoredRow }))
+  if (ask.request !== undefined) {
+    expect.push({ key: requestKey(ask.request.id), version: 0 })
+    changes.push({ put: requestRow(ask.request, decision.row) })
+  }
+  for (const request of await settledRequests(store, row, loaded, decision.changes)) {
+    expect.push({ key: keyOf(request), version: request.version - 1 })
+    changes.push({ put: request })
+  }
+
+  // Crash point 1: nothing is written. Nobody was told anything; the caller asks again.
+  const result = await store.transact(expect, changes)
+  // Crash point 2: durable, and nothing is run. A queued row is rung by the next sweep (rule R3), a taken
+  // one is put right by a cleaner.
+  if (!result.ok) {
+    if (ask.request !== undefined && result.conflicts.some((c) => c.key === requestKey(ask.request!.id)))
+      return { ok: false, refused: 'request_taken' }
+    return new Lost(result.conflicts[0]!.key)
+  }
+  for (const command of decision.commands) {
+    // Crash point 3: some commands ran, others did not. Each can be lost without harm, as at point 2.
+    if (command.type === 'ring') runner.ring(command.row)
+    else if (command.type === 'abort') runner.abort(command.row)
+    else if (command.type === 'drive') runner.drive?.(command.row)
+    else if (command.type === 'clean') runner.clean?.(command.row)
+    else throw new BrokenInvariant(`nobody runs the command '${command.type}'`)
+  }
+  return { ok: true, row: decision.row, before: row }
 }
 
 export const requestKey = (id: string): Key => `request/${id}`
