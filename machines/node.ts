@@ -53,6 +53,8 @@ export type NodeEvent =
   | { readonly type: 'probe.lost'; readonly reason: string }
   | { readonly type: 'store.lost'; readonly reason: string }
   | { readonly type: 'doorbell'; readonly key: string; readonly at: number }
+  /** A claim is durable and all is prepared: its driver may be called, if this life still may work. */
+  | { readonly type: 'prepared'; readonly claim: string; readonly at: number }
   /** A driver's call has settled; its outcome waits to be written. */
   | { readonly type: 'settled'; readonly claim: string; readonly at: number }
   /** A claim was lost, or an operation is over for this node. */
@@ -124,10 +126,12 @@ const chart = setup({
     join: () => {},
     beat: () => {},
     claim: (_: unknown, _params: { key: string }) => {},
+    drive: (_: unknown, _params: { claim: string }) => {},
     finish: (_: unknown, _params: { claim: string }) => {},
-    /** The beat is overdue, though the deadline has not passed here: finish only after the next good beat. */
+    /** The beat is overdue, though the deadline has not passed here: go on only after the next good beat. */
+    holdDrive: (_: unknown, _params: { claim: string }) => {},
     holdFinish: (_: unknown, _params: { claim: string }) => {},
-    releaseHeldFinishes: () => {},
+    releaseHeld: () => {},
     dropDoorbell: (_: unknown, _params: { key: string }) => {},
     askNext: () => {},
     abortAll: () => {},
@@ -160,7 +164,7 @@ const beats = {
     { guard: 'isBeatDue' as const, actions: ['noteTick' as const, 'noteBeatSent' as const, 'beat' as const] },
     { actions: ['noteTick' as const] },
   ],
-  'beat.done': { actions: ['noteBeatDone' as const, 'releaseHeldFinishes' as const, 'askNext' as const] },
+  'beat.done': { actions: ['noteBeatDone' as const, 'releaseHeld' as const, 'askNext' as const] },
   'beat.failed': { actions: 'noteBeatFailed' as const },
   'beat.refused': { target: '#node.fenced', actions: withReason },
   'probe.lost': { target: '#node.fenced', actions: withReason },
@@ -171,6 +175,10 @@ const beats = {
 
 /** Work that was begun goes on, in a drain too. */
 const work = {
+  prepared: [
+    { guard: 'isFresh' as const, actions: { type: 'drive' as const, params: withClaim } },
+    { actions: { type: 'holdDrive' as const, params: withClaim } },
+  ],
   settled: [
     { guard: 'isFresh' as const, actions: { type: 'finish' as const, params: withClaim } },
     { actions: { type: 'holdFinish' as const, params: withClaim } },

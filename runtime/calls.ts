@@ -2,11 +2,15 @@
 // node is over, so its resource is not released, nor claimed again here, before it has settled or the
 // backend's mark has been raised (rule R18).
 
-import type { Key } from '../store/store.ts'
+import { holdRefs, type Types } from '../machines/decision.ts'
+import type { ResourceRow } from '../machines/row.ts'
+import { type Key, keyOf } from '../store/store.ts'
 
 /** One call of a driver's method, from its start until it settles. */
 export interface Call {
   readonly key: Key
+  /** The resources that its effects reach: its own and those that the operation holds. */
+  readonly touches: readonly Key[]
   readonly fence: number
   /** `host@backend` of the node that made it. */
   readonly worker: string
@@ -17,7 +21,14 @@ export interface Call {
   aborted_at: number | null
 }
 
+/** The resources that the row's operation works on: its own and those it holds. */
+export function touchedBy(types: Types, row: ResourceRow): readonly Key[] {
+  if (row.operation === null) return [keyOf(row)]
+  return [keyOf(row), ...holdRefs(types, row.kind, row.operation.name, row.operation.input).map(keyOf)]
+}
+
 export class Calls {
+  /** By each resource that they touch. */
   readonly #byKey = new Map<Key, Set<Call>>()
   readonly #now: () => number
   readonly #onSettled: (key: Key) => void
@@ -30,17 +41,21 @@ export class Calls {
 
   begin(call: Omit<Call, 'aborted_at'>): Call {
     const begun: Call = { ...call, aborted_at: null }
-    const calls = this.#byKey.get(call.key)
-    if (calls === undefined) this.#byKey.set(call.key, new Set([begun]))
-    else calls.add(begun)
+    for (const key of call.touches) {
+      const calls = this.#byKey.get(key)
+      if (calls === undefined) this.#byKey.set(key, new Set([begun]))
+      else calls.add(begun)
+    }
     return begun
   }
 
   settled(call: Call): void {
-    const calls = this.#byKey.get(call.key)
-    if (calls?.delete(call) !== true) return
-    if (calls.size === 0) this.#byKey.delete(call.key)
-    if (call.aborted_at !== null) this.#onSettled(call.key)
+    for (const key of call.touches) {
+      const calls = this.#byKey.get(key)
+      if (calls?.delete(call) !== true) continue
+      if (calls.size === 0) this.#byKey.delete(key)
+      if (call.aborted_at !== null) this.#onSettled(key)
+    }
   }
 
   abort(call: Call, reason: Error): void {
@@ -54,9 +69,14 @@ export class Calls {
     return this.#byKey.has(key)
   }
 
-  /** Aborts the calls on a resource up to this fence. */
+  hasSettled(call: Call): boolean {
+    return this.#byKey.get(call.key)?.has(call) !== true
+  }
+
+  /** Aborts the calls for a resource's own operation up to this fence. */
   abortUpTo(key: Key, fence: number, reason: Error): void {
-    for (const call of this.#byKey.get(key) ?? []) if (call.fence <= fence) this.abort(call, reason)
+    for (const call of this.#byKey.get(key) ?? [])
+      if (call.key === key && call.fence <= fence) this.abort(call, reason)
   }
 
   /** A call that nothing at the backend can stop still runs, so the resource may not change hands. */
@@ -67,6 +87,7 @@ export class Calls {
 
   /** Calls that were aborted and have not settled. */
   leftovers(): readonly Call[] {
-    return [...this.#byKey.values()].flatMap((calls) => [...calls].filter((call) => call.aborted_at !== null))
+    const all = new Set([...this.#byKey.values()].flatMap((calls) => [...calls]))
+    return [...all].filter((call) => call.aborted_at !== null)
   }
 }

@@ -9,7 +9,7 @@ import type { Claimant, ResourceEvent } from '../machines/resource.ts'
 import type { Capabilities, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
-import type { Call, Calls } from './calls.ts'
+import { type Call, type Calls, touchedBy } from './calls.ts'
 import { cleanClaims, type Spared } from './cleanup.ts'
 import type { Clock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
@@ -58,6 +58,9 @@ export interface NodePorts {
 
 class ProbeLost extends Error {}
 
+/** A call of this process still runs on what the claim would touch, and nothing at the backend can stop it (rule R18). */
+class Leftover extends Error {}
+
 /** Names one claim: the resource and the claim's fence. */
 type Claim = string
 
@@ -65,6 +68,8 @@ type Claim = string
 interface Held {
   readonly row: ResourceRow
   readonly call: Call
+  /** Lets the prepared driver be called. */
+  drive: () => void
   ending: Ending | null
   progress_at: number
 }
@@ -76,6 +81,8 @@ export class NodeLife {
   readonly #ports: NodePorts
   /** By claim: a force operation may bring a resource back to this life while its older claim still ends. */
   readonly #held = new Map<Claim, Held>()
+  /** What waits for the next good beat. */
+  readonly #waitingDrives = new Set<Claim>()
   readonly #waitingFinishes = new Set<Claim>()
   /** The store or a probe was lost, refused or silent at its end, which so counts against nobody (rule R14). */
   storeTrouble = false
@@ -102,9 +109,11 @@ export class NodeLife {
       join: () => this.#run(() => this.#join()),
       beat: () => void this.#beat(),
       claim: (_: unknown, { key }: { key: Key }) => void this.#claim(key),
+      drive: (_: unknown, { claim }: { claim: Claim }) => this.#held.get(claim)?.drive(),
       finish: (_: unknown, { claim }: { claim: Claim }) => void this.#finish(claim),
+      holdDrive: (_: unknown, { claim }: { claim: Claim }) => void this.#waitingDrives.add(claim),
       holdFinish: (_: unknown, { claim }: { claim: Claim }) => void this.#waitingFinishes.add(claim),
-      releaseHeldFinishes: () => this.#releaseHeldFinishes(),
+      releaseHeld: () => this.#releaseHeld(),
       dropDoorbell: (_: unknown, { key }: { key: Key }) => this.#ports.mailbox.put(key),
       // After the step that asked for it, when the chart's own count is up to date.
       askNext: () => queueMicrotask(() => this.#askNext()),
@@ -324,23 +333,25 @@ export class NodeLife {
   async #claim(key: Key): Promise<void> {
     const { types, store, calls, runner, environment } = this.#ports
     try {
-      // A call of this process still runs on it and nothing at the backend can stop it (rule R18); its end
-      // rings again.
-      if (calls.holds(key)) return this.send({ type: 'ended' })
       const outcome = await commit(
         types,
         store,
         {
           ref: refFrom(key),
           binds: this.registration.serviceKey,
-          event: (_, rows) => ({ type: 'claim', claimant: this.#claimant(rows), at: environment.now() }),
+          event: (row, rows) => {
+            if (touchedBy(types, row).some((touched) => calls.holds(touched))) throw new Leftover()
+            return { type: 'claim', claimant: this.#claimant(rows), at: environment.now() }
+          },
         },
         { ...runner, drive: (row) => this.#begin(row), clean: (row) => this.#begin(row) },
       )
       // Another node had it first, or the row no longer asks: that is how it should be.
       if (!outcome.ok) this.send({ type: 'ended' })
     } catch (error) {
-      this.#ports.log(`${this.address}: claim of ${key} failed: ${messageOf(error)}`)
+      // Rung again when the call has ended, or by a sweep.
+      if (!(error instanceof Leftover))
+        this.#ports.log(`${this.address}: claim of ${key} failed: ${messageOf(error)}`)
       this.send({ type: 'ended' })
     }
   }
@@ -354,12 +365,13 @@ export class NodeLife {
     if (this.#over) return
     const call = calls.begin({
       key,
+      touches: touchedBy(types, row),
       fence: row.fence,
       worker: this.address,
       controller: new AbortController(),
       can_fence: this.config.driver.fence !== undefined,
     })
-    const held: Held = { row, call, ending: null, progress_at: environment.now() }
+    const held: Held = { row, call, drive: () => {}, ending: null, progress_at: environment.now() }
     const claim = `${key} fence ${row.fence}`
     this.#held.set(claim, held)
     const bench = {
@@ -371,6 +383,12 @@ export class NodeLife {
       worker: this.address,
       operation_timeout_ms: settings.operation_timeout_ms,
       abort_grace_ms: settings.abort_grace_ms,
+      prepared: () =>
+        new Promise<void>((resolve) => {
+          held.drive = resolve
+          this.send({ type: 'prepared', claim, at: clock.now() })
+        }),
+      isOver: () => this.#over,
       onProgress: (of: ResourceRow, progress: Progress) => this.#onProgress(held, of, progress),
       log: (message: string) => this.#ports.log(`${this.address}: ${message}`),
     }
@@ -451,8 +469,10 @@ export class NodeLife {
     }
   }
 
-  #releaseHeldFinishes(): void {
+  #releaseHeld(): void {
     const { clock } = this.#ports
+    for (const claim of this.#waitingDrives) this.send({ type: 'prepared', claim, at: clock.now() })
+    this.#waitingDrives.clear()
     for (const claim of this.#waitingFinishes) this.send({ type: 'settled', claim, at: clock.now() })
     this.#waitingFinishes.clear()
   }

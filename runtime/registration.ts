@@ -61,6 +61,7 @@ export class Registration {
       if (running !== undefined && !(await this.#isSilent(running))) {
         return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
       }
+      if (this.#ports.isOver()) return 'it was stopped'
       const own = services.find((service) => service.id === this.id)
       const incarnation = Math.max(0, ...services.map((service) => service.incarnation)) + 1
       const next: ServiceRow = {

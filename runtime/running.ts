@@ -33,7 +33,7 @@ import type {
   RuntimeEvent,
   Stuck,
 } from './api.ts'
-import { Calls } from './calls.ts'
+import { type Call, Calls } from './calls.ts'
 import { Spared } from './cleanup.ts'
 import { type Clock, plainClock, turnClock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
@@ -45,6 +45,7 @@ import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
+import { Turns } from './turns.ts'
 import { Waits } from './waits.ts'
 import { Aborted } from './work.ts'
 
@@ -120,6 +121,7 @@ export class RunningRuntime implements Runtime {
         )
     }
     this.#runner = {
+      turns: new Turns(),
       ring: (row) => this.#supervise({ type: 'ring', topic: row.cluster, key: keyOf(row) }),
       abort: (row) =>
         this.#calls.abortUpTo(keyOf(row), row.fence, new Aborted('cancelled', 'it was cancelled or forced')),
@@ -450,12 +452,18 @@ export class RunningRuntime implements Runtime {
 
   async stuck(): Promise<readonly Stuck[]> {
     const { directory, store } = this.#sessionOrThrow()
-    const held = this.#calls.leftovers().filter((call) => !call.can_fence)
-    const stuck: Stuck[] = held.map((call) => ({
-      ...refFrom(call.key),
-      reason: 'leftover_call',
-      message: `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`,
-    }))
+    const stuck: Stuck[] = []
+    for (const call of this.#calls.leftovers()) {
+      const message = `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`
+      if (!call.can_fence)
+        for (const key of call.touches) stuck.push({ ...refFrom(key), reason: 'leftover_call', message })
+      else if (await this.#isUnfenced(store, call))
+        stuck.push({
+          ...refFrom(call.key),
+          reason: 'leftover_call',
+          message: `${message}, or for the backend to take the mark of its fence`,
+        })
+    }
     for (const { topic, up } of directory.views()) {
       const { rows } = await store.list({ worker: topic, taken: false }, { limit: 1_000 })
       for (const row of rows as unknown as ResourceRow[]) {
@@ -477,6 +485,13 @@ export class RunningRuntime implements Runtime {
       }
     }
     return stuck
+  }
+
+  /** Aborted well over the grace, and its claim still stands: the mark that would end it can't be raised. */
+  async #isUnfenced(store: Store, { key, fence, aborted_at }: Call): Promise<boolean> {
+    const { abort_grace_ms } = this.settings
+    if (this.#environment.now() - aborted_at! <= 2 * abort_grace_ms) return false
+    return ((await store.get(key)) as ResourceRow | undefined)?.fence === fence
   }
 
   // ---- operations ----

@@ -35,6 +35,10 @@ export interface Bench {
   readonly operation_timeout_ms: number
   /** How long an aborted call may take to settle before its mark is raised over it. */
   readonly abort_grace_ms: number
+  /** Resolves when the driver may be called; for ever pending where its life may work no longer. */
+  readonly prepared: () => Promise<void>
+  /** The life is over: the row is others' to release. */
+  readonly isOver: () => boolean
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
   readonly log: (message: string) => void
 }
@@ -56,10 +60,12 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
     calls.abort(call, new Aborted('timed_out', `not done after ${timeout_ms} ms`)),
   )
   try {
+    const { signal } = call.controller
+    await assertClaimed(bench, row)
     const related = await relatedRows(bench, row)
     // An older claim's call may still run somewhere: from here on the backend refuses it (rule R8).
-    await raiseMarks(bench.driver, row, Object.values(related), 0)
-    call.controller.signal.throwIfAborted()
+    await orAborted(signal, raiseMarks(bench.driver, row, Object.values(related), 0))
+    await orAborted(signal, bench.prepared())
     const method = methodFor(bench.driver, row)
     if (method !== null) return await run(bench, method, contextOf(bench, row, related, call), call)
     calls.settled(call)
@@ -73,11 +79,34 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
   }
 }
 
+/** What was promised, or the abort, whichever comes first: a backend that does not answer holds nobody for ever. */
+function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  return Promise.race([
+    promise,
+    new Promise<never>((_, reject) => {
+      const abort = () => reject(signal.reason)
+      if (signal.aborted) abort()
+      else signal.addEventListener('abort', abort, { once: true })
+    }),
+  ])
+}
+
+/**
+ * A force operation or a cancel of another process may overtake the answer of the claim, and found no call to
+ * abort then. The call is known by now, so what comes from here on aborts it (rule R13).
+ */
+async function assertClaimed({ store }: Bench, row: ResourceRow): Promise<void> {
+  const found = (await store.get(keyOf(row))) as ResourceRow | undefined
+  if (found?.fence !== row.fence || found.incarnation !== row.incarnation)
+    throw new Aborted('superseded', 'its claim is over')
+  if (found.operation?.cancel_requested_at != null && row.operation!.cleanup === null)
+    throw new Aborted('cancelled', 'cancelled before the driver was called')
+}
+
 /** What the claim asks of the driver; null where nothing is to be done at the backend. */
 function methodFor(driver: Driver, row: ResourceRow): DriverMethod | null {
-  const { cleanup, cancel_requested_at } = row.operation!
+  const { cleanup } = row.operation!
   if (cleanup !== null) return undoOf(driver, cleanup.policy)
-  if (cancel_requested_at !== null) throw new Aborted('cancelled', 'cancelled before the driver was called')
   return methodOf(driver, row)
 }
 
@@ -115,6 +144,7 @@ function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<En
   return new Promise((resolve) => {
     const giveUp = () =>
       bench.environment.timer(bench.abort_grace_ms, async () => {
+        if (bench.isOver() || bench.calls.hasSettled(call)) return
         try {
           await raiseMarks(bench.driver, context.row, Object.values(context.related), 1)
           resolve(failure(signal.reason))

@@ -85,10 +85,11 @@ async function story(
   })
   const said = async (name: string, call: () => Promise<unknown>): Promise<string | null> => {
     const answer = (await Promise.race([call(), until(rig, () => mortal.crashed)])) as
-      | { ok: boolean; id: string }
+      | { ok: true; id: string }
+      | { ok: false }
       | undefined
     if (answer === undefined || mortal.crashed) return null
-    const id = accepted(answer as never as Parameters<typeof accepted>[0]).id
+    const id = accepted(answer).id
     acknowledged.set(name, id)
     return id
   }

@@ -4,7 +4,7 @@
 import { expect, test } from 'vitest'
 import type { ResourceRow } from '../../machines/row.ts'
 import { DriverError } from '../../runtime/driver.ts'
-import { accepted, endOf, FaultRig } from '../kit/fault_rig.ts'
+import { accepted, endOf, FaultRig, orAborted } from '../kit/fault_rig.ts'
 
 const circular: Record<string, unknown> = {}
 circular.self = circular
@@ -339,5 +339,74 @@ test('a driver that answers after its claim was taken away by force changes noth
   expect(await runtime.volume.get(id)).toMatchObject({ version, data: { size: 1 } } as Partial<ResourceRow>)
   expect((await rig.until(extending.settled())).row.status).toBe('available')
   expect(rig.violations()).toEqual([])
+  await rig.stop()
+})
+
+test('a mark that the backend never answers does not keep its row for ever: the operation times out', async () => {
+  const rig = new FaultRig()
+  let hang = false
+  const runtime = await rig.start({
+    nodes: ['h1'],
+    settings: { operation_timeout_ms: 10_000 },
+    driver: { over: { fence: () => (hang ? new Promise(() => {}) : Promise.resolve()) } },
+  })
+  const id = await rig.volume(runtime)
+  hang = true
+  const e = accepted(await runtime.volume(id).extend({ size: 3 }))
+  expect(endOf(await rig.until(e.settled()))).toBe('error_extending: timed_out')
+  await rig.stop()
+})
+
+test('after a stop nothing is tried again, not even a mark that could not be raised', async () => {
+  const rig = new FaultRig()
+  let bad = false
+  const runtime = await rig.start({
+    nodes: ['h1'],
+    driver: { over: { fence: () => (bad ? Promise.reject(new Error('no')) : Promise.resolve()) } },
+  })
+  const id = await rig.volume(runtime)
+  rig.backend.behave = (call) => orAborted(call)
+  accepted(await runtime.volume(id).extend({ size: 3 }))
+  await rig.untilSo(() => rig.backend.running().length === 1)
+  bad = true
+  await rig.until(runtime.stop({ within_ms: 0 }))
+  await rig.advance(60_000)
+  const n = rig.logs.length
+  await rig.advance(60_000)
+  expect(rig.logs.slice(n)).toEqual([])
+})
+
+test('a forced held row waits for the leftover call of its holder', async () => {
+  const rig = new FaultRig()
+  const runtime = await rig.start()
+  const id = await rig.volume(runtime)
+  const b = accepted(await runtime.backup.create({ name: 'b', volume_id: id }))
+  await rig.until(b.settled())
+  rig.backend.holdDeaf()
+  accepted(await runtime.backup(b.id).restore({ volume_id: id }))
+  await rig.untilSo(() => rig.backend.running().length === 1)
+  accepted(await runtime.volume(id).force_delete())
+  await rig.advance(5000)
+  expect(rig.backend.running().map((c) => c.operation)).toEqual(['restore'])
+  rig.backend.running()[0]!.finish()
+  await rig.advance(5000)
+  expect(rig.backend.running().map((c) => c.operation)).toEqual(['force_delete'])
+  await rig.stop()
+})
+
+test('an operation that holds a row waits for leftover calls on that row', async () => {
+  const rig = new FaultRig()
+  const runtime = await rig.start()
+  const id = await rig.volume(runtime)
+  rig.backend.holdDeaf()
+  accepted(await runtime.volume(id).extend({ size: 9 }))
+  await rig.untilSo(() => rig.backend.running().length === 1)
+  accepted(await runtime.volume(id).reset_status({ status: 'available' }))
+  accepted(await runtime.backup.create({ name: 'b', volume_id: id }))
+  await rig.advance(5000)
+  expect(rig.backend.running().map((c) => c.operation)).toEqual(['extend'])
+  rig.backend.running()[0]!.finish()
+  await rig.advance(5000)
+  expect(rig.backend.running().map((c) => c.operation)).toEqual(['create'])
   await rig.stop()
 })

@@ -274,3 +274,35 @@ test('two processes that start the same host at once: one gets it, the other is 
   expect(rig.violations()).toEqual([])
   await rig.stop()
 })
+
+test('a life killed while it registers takes no incarnation any more', async () => {
+  const rig = new FaultRig()
+  const gate = new Gate()
+  const runtime = await rig.start({
+    nodes: ['h1'],
+    seams: {
+      storeFor: only('h1@file', (store) =>
+        overlay(store, {
+          list: async (f, p) => {
+            const r = await store.list(f, p)
+            if (f.kind === 'service') await gate.pass()
+            return r
+          },
+        }),
+      ),
+    },
+  })
+  runtime.node('h1').kill()
+  gate.shut()
+  runtime.node('h1').start()
+  await rig.advance(100)
+  expect(gate.waiting).toBe(1)
+  runtime.node('h1').kill()
+  await rig.advance(10)
+  // The next life registers past the gate
+  gate.open()
+  runtime.node('h1').start()
+  await rig.advance(30_000)
+  expect(rig.ledger.service('h1@file')!.incarnation).toBeLessThanOrEqual(2)
+  await rig.stop()
+})

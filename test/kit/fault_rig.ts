@@ -4,7 +4,7 @@
 
 import { backup, snapshot, volume } from '../../machines/index.ts'
 import type { BeatRow, JsonObject, ResourceRow, ServiceRow } from '../../machines/row.ts'
-import type { Answer, Runtime, SettledOf } from '../../runtime/api.ts'
+import type { Runtime, SettledOf } from '../../runtime/api.ts'
 import type { Driver, DriverContext } from '../../runtime/driver.ts'
 import type { NodeConfig } from '../../runtime/node.ts'
 import type { Seams } from '../../runtime/options.ts'
@@ -625,8 +625,8 @@ export class FaultRig {
 type Accepted<A> = Extract<A, { readonly ok: true }>
 
 /** The acceptance, or the refusal thrown. */
-export function accepted<A extends Answer<never> | Answer>(answer: A): Accepted<A> {
-  if (!answer.ok) throw new Error((answer as { message: string }).message)
+export function accepted<A extends { readonly ok: boolean }>(answer: A): Accepted<A> {
+  if (!answer.ok) throw new Error((answer as unknown as { message: string }).message)
   return answer as Accepted<A>
 }
 
