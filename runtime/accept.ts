@@ -190,7 +190,8 @@ function shown(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }
 
-async function checkInput(
+/** The input as its schema completes it; throws `bad_input` with the fields at fault. */
+export async function checkInput(
   type: ResourceType,
   name: string,
   operation: OperationShape,

@@ -8,7 +8,8 @@ const machines = sourcesOf('machines')
 const store = sourcesOf('store')
 const runtime = sourcesOf('runtime')
 const shipped = [...machines, ...store, ...runtime]
-const byPath = new Map(shipped.map((source) => [source.path, source]))
+const kit = sourcesOf('test/kit')
+const byPath = new Map([...shipped, ...kit].map((source) => [source.path, source]))
 
 const isHere = ({ to }: Import) => to.endsWith('.ts')
 const inFolder = (folder: string) => (to: string) => to.startsWith(`${folder}/`)
@@ -74,6 +75,20 @@ describe('the rings', () => {
 
   test('nothing that is shipped imports a test', () => {
     expect(strangers(shipped, (to) => !inFolder('test')(to))).toEqual([])
+  })
+
+  test('the testing kit loads no test runner, no door and no other test; two files load the graph package', () => {
+    const loaded = [...reach('test/kit/index.ts')]
+    const others = loaded.filter(
+      (path) => !shipped.some((source) => source.path === path) && !inFolder('test/kit')(path),
+    )
+    const allowed = ['xstate', '@xstate/graph', 'zod', 'lowdb']
+    expect(others.filter((to) => !allowed.includes(to) && !to.startsWith('node:'))).toEqual([])
+    expect(loaded.filter((path) => isDoor(path))).toEqual([])
+    const drawing = [...shipped, ...kit].filter(({ imports }) =>
+      imports.some(({ to }) => to === '@xstate/graph'),
+    )
+    expect(drawing.map(({ path }) => path)).toEqual(['machines/graph.ts'])
   })
 
   test("the HTTP door uses the runtime's public way in", () => {

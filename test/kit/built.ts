@@ -3,7 +3,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -11,10 +11,12 @@ const ROOT = resolve(import.meta.dirname, '../..')
 /** Packages are found from here, and nothing else looks at it. */
 const CACHE = join(ROOT, 'node_modules', '.cache', 'rekindle-test')
 
+const MAIN = join('dist', 'runtime', 'command', 'main.js')
+
 /** The path of the built command. Several test processes may ask at once. */
 export async function builtCommand(): Promise<string> {
   const folder = join(CACHE, digestOfSources())
-  const main = join(folder, 'runtime', 'command', 'main.js')
+  const main = join(folder, MAIN)
   if (existsSync(main)) return main
   const own = `${folder}.${process.pid}`
   mkdirSync(own, { recursive: true })
@@ -22,14 +24,15 @@ export async function builtCommand(): Promise<string> {
   // What is wrong with the types is told by `npm run check`.
   await promisify(execFile)(
     process.execPath,
-    [tsc, '-p', join(ROOT, 'tsconfig.build.json'), '--outDir', own],
+    [tsc, '-p', join(ROOT, 'tsconfig.build.json'), '--outDir', join(own, 'dist')],
     {
       cwd: ROOT,
     },
   ).catch((error: { stdout?: string }) => {
-    if (!existsSync(join(own, 'runtime', 'command', 'main.js')))
-      throw new Error(`the build failed: ${error.stdout}`)
+    if (!existsSync(join(own, MAIN))) throw new Error(`the build failed: ${error.stdout}`)
   })
+  // By it the build finds its own parts under the package's name.
+  copyFileSync(join(ROOT, 'package.json'), join(own, 'package.json'))
   try {
     renameSync(own, folder)
   } catch {
@@ -41,7 +44,7 @@ export async function builtCommand(): Promise<string> {
 
 function digestOfSources(): string {
   const hash = createHash('sha256')
-  for (const ring of ['machines', 'store', 'runtime', 'test/torture'])
+  for (const ring of ['machines', 'store', 'runtime', 'test/torture', 'test/kit'])
     for (const name of (readdirSync(join(ROOT, ring), { recursive: true }) as string[]).sort()) {
       const { mtimeMs, size } = statSync(join(ROOT, ring, name))
       hash.update(`${ring}/${name} ${mtimeMs} ${size}\n`)

@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 import { type JsonObject, type Ref, type ResourceRow, refOf } from '../../machines/row.ts'
-import { type Driver, type DriverContext, DriverError } from '../../runtime/driver.ts'
+import { type Driver, type DriverContext, DriverError, type DriverSetup } from '../../runtime/driver.ts'
 
 /** One operation of the story. */
 export interface DriverStep {
@@ -293,6 +293,6 @@ export function contextOf(
   }
 }
 
-export function setupOf(signal = new AbortController().signal) {
+export function setupOf(signal: AbortSignal = new AbortController().signal): DriverSetup {
   return { cluster: 'c', backend: 'b', host: 'h', signal, log: () => undefined }
 }

@@ -2,7 +2,7 @@
 // test settles. A process can be crashed (nothing of it goes on), and each actor's store made to fail.
 // Nothing here decides anything about the protocol, and nothing sleeps.
 
-import { expect } from 'vitest'
+import assert from 'node:assert/strict'
 import { backup, type ResourceRow, type ResourceType, snapshot, volume } from '../../machines/index.ts'
 import type { JsonObject, ServiceRow } from '../../machines/row.ts'
 import type { Answer, Runtime } from '../../runtime/api.ts'
@@ -371,5 +371,9 @@ export function accepted<Row>(answer: Answer<Row>): Extract<Answer<Row>, { ok: t
 
 /** At rest, nobody has it (rest_has_no_worker). */
 export function expectAtRest(row: ResourceRow, status: string): void {
-  expect(row).toMatchObject({ status, operation: null, worker: null, incarnation: null, held_by: null })
+  const { operation, worker, incarnation, held_by } = row
+  assert.deepEqual(
+    { status: row.status, operation, worker, incarnation, held_by },
+    { status, operation: null, worker: null, incarnation: null, held_by: null },
+  )
 }

@@ -59,12 +59,13 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
 describe('the package', () => {
-  test('holds what was built, the licence and the README, and no test', () => {
+  test('holds what was built, the testing kit, the licence and the README, and no test', () => {
     expect(packed).toEqual(expect.arrayContaining(['README.md', 'LICENSE', 'package.json']))
     expect(packed).toContain('dist/runtime/index.d.ts')
-    expect(packed.filter((path) => /(^|\/)test\/|\.ts$/.test(path) && !path.endsWith('.d.ts'))).toEqual([])
+    expect(packed).toContain('dist/test/kit/index.d.ts')
+    expect(packed.filter((path) => /\.test\.|\.ts$/.test(path) && !path.endsWith('.d.ts'))).toEqual([])
     expect(
-      packed.filter((path) => !/^(?:dist\/(?:machines|runtime|store)\/|[A-Za-z.]+$)/.test(path)),
+      packed.filter((path) => !/^(?:dist\/(?:machines|runtime|store|test\/kit)\/|[A-Za-z.]+$)/.test(path)),
     ).toEqual([])
   })
 
@@ -117,8 +118,43 @@ describe('the package', () => {
     expect(checked.stdout).toBe('')
   })
 
-  test('gives the charts and their picture as rekindle/machines', async () => {
+  test('loads nothing of the testing kit with the runtime, and no test runner with the kit', async () => {
+    // Whatever is loaded is asked for by a resolve hook's name.
+    await writeFile(
+      join(app, 'hook.js'),
+      "import { writeSync } from 'node:fs'\nexport const load = async (url, context, next) => (writeSync(1, url + '\\n'), next(url, context))\n",
+    )
+    await writeFile(
+      join(app, 'loaded.js'),
+      "import { register } from 'node:module'\nregister('./hook.js', import.meta.url)\nawait import(process.argv[2])\n",
+    )
+    const loadedBy = async (name: string) => (await node('loaded.js', name)).stdout.trim().split('\n')
+    const runtime = await loadedBy('rekindle')
+    expect(runtime.some((url) => url.endsWith('/dist/runtime/index.js'))).toBe(true)
+    expect(runtime.filter((url) => url.includes('/test/'))).toEqual([])
     for (const name of DOORS) await link(name)
+    const kit = await loadedBy('rekindle/testing')
+    expect(kit.some((url) => url.endsWith('/dist/test/kit/index.js'))).toBe(true)
+    expect(kit.filter((url) => /\/(?:vitest|fast-check)\//.test(url))).toEqual([])
+  })
+
+  test("gives the testing kit as rekindle/testing, type-checked, for a type of one's own", async () => {
+    const source = await readFile(join(root, 'test/examples/quick_start.ts'), 'utf8')
+    const definition = asUser(source).split('const driver')[0]
+    await writeFile(
+      join(app, 'kit.ts'),
+      `${definition}\nimport { matrix } from 'rekindle/testing'\nconsole.log(matrix(bucket).split('\\n')[0])\n`,
+    )
+    await writeFile(
+      join(app, 'tsconfig.kit.json'),
+      JSON.stringify({ extends: './tsconfig.json', files: ['kit.ts'] }),
+    )
+    const checked = await run(tsc, ['-p', join(app, 'tsconfig.kit.json')], { cwd: app }).catch((e) => e)
+    expect(checked.stdout).toBe('')
+    expect((await node('kit.js')).stdout).toBe('# bucket\n')
+  })
+
+  test('gives the charts and their picture as rekindle/machines', async () => {
     await writeFile(
       join(app, 'machines.js'),
       "import { toMermaid, volume } from 'rekindle/machines'\nconsole.log(toMermaid(volume).split('\\n')[0])\n",

@@ -1,0 +1,12 @@
+// rekindle/testing: tests generated from a resource type's table, against the code that is shipped.
+
+export {
+  builtInInputs,
+  type CheckedInput,
+  type CheckedInputs,
+  checkInputs,
+  type Inputs,
+  idFields,
+  withIds,
+} from './inputs.ts'
+export { type Cell, matrix, matrixCells } from './matrix.ts'
