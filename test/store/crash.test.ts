@@ -158,3 +158,27 @@ test('a sector of the last batch that is lost while a later one is kept takes wh
     )
   }
 })
+
+test('a look at a row that is about to be durable is answered when it is, and not at all after a crash', async () => {
+  const disk = new FaultyDisk(5)
+  const store = await open(disk)
+  await put(store, row('a'))
+  const died = disk.plan({ at: disk.operations.length + 2, code: 'die' })
+  const answered: string[] = []
+  const change = put(store, row('a', 2)).then(() => answered.push('change'))
+  // Nothing is changed by it, and it binds the version that is not durable yet.
+  const look = store.transact([{ key: 'volume/a', version: 2 }], []).then(() => answered.push('look'))
+  await Promise.race([died, change, look])
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(disk.operations.at(-1)).toMatch('datasync')
+  expect(answered).toEqual([])
+  disk.crash(() => 'lost')
+  const again = await open(disk)
+  expect(await again.get('volume/a')).toEqual(row('a'))
+  const both = [put(again, row('a', 2)), again.transact([{ key: 'volume/a', version: 2 }], [])]
+  expect(await Promise.all(both)).toEqual([
+    { ok: true, offset: 2 },
+    { ok: true, offset: 2 },
+  ])
+  await again.close()
+})

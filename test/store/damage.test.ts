@@ -106,3 +106,35 @@ test('a folder that is a file is told as that', async () => {
     message: expect.stringContaining('it is not a folder'),
   })
 })
+
+test('a line that is missing between whole lines is damage: no commit goes missing unseen', async () => {
+  const name = 'journal-00000001.jsonl'
+  const file = (await filled(1e9, 20)).file(`${folder}/${name}`)
+  const lines = Buffer.from(file.slice(0, file.lastIndexOf(10) + 1))
+    .toString('latin1')
+    .split(/(?<=\n)/)
+  // Line 1 is the header, commit n is in line n + 1.
+  for (let missing = 1; missing < lines.length - 1; missing++) {
+    const disk = new FaultyDisk(1)
+    await disk.fileSystem().makeFolder(folder)
+    const left = lines.filter((_, index) => index !== missing)
+    disk.put(`${folder}/${name}`, Buffer.from(left.join(''), 'latin1'))
+    await expectRefused(
+      disk,
+      'store_damaged',
+      new RegExp(`${name}, line ${missing + 1}, .*commit ${missing + 1} follows commit ${missing - 1}`),
+    )
+  }
+})
+
+test('a hole in a batch that later batches stand upon is damage, not a torn end', async () => {
+  const disk = await filled(1e9, 40)
+  const name = 'journal-00000001.jsonl'
+  const whole = disk.file(`${folder}/${name}`)
+  for (const sector of [1, 2, 3]) {
+    const damaged = new FaultyDisk(1)
+    await damaged.fileSystem().makeFolder(folder)
+    damaged.put(`${folder}/${name}`, whole.slice().fill(0, sector * 512, (sector + 1) * 512))
+    await expectRefused(damaged, 'store_damaged', new RegExp(`${name}, line \\d+, byte \\d+`))
+  }
+})

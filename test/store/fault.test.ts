@@ -139,3 +139,60 @@ test('after a failed sync everything rejects as lost, onLost is called once, and
   expect((await again.get('volume/b'))?.version).toBe(await again.get('volume/a').then((found) => found && 1))
   await again.close()
 })
+
+test.each(['power cut', 'kill'])(
+  'a batch that is refused after a whole line of it was written does not come back with a %s',
+  async (end) => {
+    const disk = new FaultyDisk(1)
+    const store = await open(disk)
+    await put(store, row('a'))
+    const line = (text: string) => row('b', 1, { text })
+    // Room enough that the first of the two lines is in the file, and the disk is full in the second.
+    disk.plan({ at: disk.operations.length + 1, code: 'ENOSPC', written: 400 })
+    const both = [put(store, line('x'.repeat(100))), put(store, row('c', 1, { text: 'y'.repeat(600) }))]
+    for (const call of both) await expect(call).rejects.toMatchObject({ code: 'store_refused' })
+    if (end === 'kill') disk.kill()
+    else disk.crash(() => 'whole')
+    expect([...(await rowsOf(await open(disk))).keys()]).toEqual(['volume/a'])
+  },
+)
+
+test('a row that changes while a checkpoint fails is in the next one', async () => {
+  const disk = new FaultyDisk(1)
+  const fileSystem = disk.fileSystem()
+  let tried = false
+  let isFull = false
+  let fail = () => {}
+  const failing = new Promise<void>((resolve) => {
+    fail = resolve
+  })
+  const create: typeof fileSystem.create = async (path) => {
+    if (!isFull || !path.includes('shard')) return fileSystem.create(path)
+    tried = true
+    await failing
+    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
+  }
+  const store = await jsonStore(folder, {
+    file_system: { ...fileSystem, create },
+    checkpoint_bytes: 900,
+    shard_rows: 3,
+  }).open()
+  for (let i = 10; i < 40; i++) await put(store, row(String(i), 1, { text: 'x'.repeat(40) }))
+  const manifests = () => disk.operations.filter((one) => one.startsWith('rename manifest')).length
+  // The journal grows by changes of the last row alone.
+  let version = 1
+  const grow = () => put(store, row('39', ++version, { text: 'y'.repeat(200) }))
+  isFull = true
+  for (let turn = 0; !tried && turn < 100; turn++) await grow()
+  expect(tried).toBe(true)
+  await put(store, row('10', 2))
+  fail()
+  isFull = false
+  const before = manifests()
+  for (let turn = 0; manifests() === before && turn < 100; turn++) await grow()
+  expect(manifests()).toBe(before + 1)
+  await store.close()
+  disk.crash()
+  const again = await rowsOf(await open(disk))
+  expect([again.get('volume/10'), again.size]).toEqual([row('10', 2), 30])
+})
