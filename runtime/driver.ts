@@ -12,6 +12,10 @@ export interface DriverContext {
   readonly input: JsonObject
   /** Rows that take part, by kind: the parent it belongs to, the resources its operation holds. */
   readonly related: { readonly [kind: string]: ResourceRow }
+  /** Every row that takes part, several of a kind too; `related` has the first of each kind. */
+  readonly relatedRows: readonly ResourceRow[]
+  /** Where a migration comes from, given by the driver of that place; null for all else. */
+  readonly source: Exported | null
   /** Aborted when the node may no longer work on this: fenced, cancelled, timed out, forced, stopped. */
   readonly signal: AbortSignal
   /** The fence of this claim. Effects of an older one must be refused where the backend can. */
@@ -25,6 +29,18 @@ export interface DriverContext {
 
 /** Does the operation and resolves with changes to the row's data (or nothing). Idempotent. */
 export type DriverMethod = (context: DriverContext) => Promise<JsonObject | void>
+
+/**
+ * The content of a resource, to be copied to another backend. It is read when it is asked for, and nothing
+ * else writes to it meanwhile: the operation that copies it holds the resource.
+ */
+export interface Exported {
+  readonly bytes: number
+  /** In order of `offset`. What no piece covers is zero; `data` is valid until the next piece is asked for. */
+  pieces(signal: AbortSignal): AsyncIterable<{ readonly offset: number; readonly data: Uint8Array }>
+  /** The SHA-256 of the whole content in hexadecimal, what no piece covers read as zeros. */
+  checksum(signal: AbortSignal): Promise<string>
+}
 
 export interface DriverSetup {
   readonly cluster: string
@@ -57,6 +73,8 @@ export interface Driver {
    * Idempotent. Resolves with changes to the row's data (or nothing).
    */
   undo?: DriverMethod
+  /** Opens the content of `row` for a migration away from this backend. Changes nothing. */
+  export?(row: ResourceRow, signal: AbortSignal): Promise<Exported>
   /** The operations, by kind. */
   readonly operations: { readonly [kind: string]: { readonly [operation: string]: DriverMethod } }
 }

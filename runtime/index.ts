@@ -29,6 +29,7 @@ export {
   DriverError,
   type DriverMethod,
   type DriverSetup,
+  type Exported,
 } from './driver.ts'
 export { fileDriver } from './drivers/file.ts'
 export { noopDriver } from './drivers/noop.ts'

@@ -64,7 +64,7 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
     await assertClaimed(bench, row)
     const related = await relatedRows(bench, row)
     // An older claim's call may still run somewhere: from here on the backend refuses it (rule R8).
-    await orAborted(signal, raiseMarks(bench.driver, row, Object.values(related), 0))
+    await orAborted(signal, raiseMarks(bench.driver, row, related, 0))
     await orAborted(signal, bench.prepared())
     const method = methodFor(bench.driver, row)
     if (method !== null) return await run(bench, method, contextOf(bench, row, related, call), call)
@@ -146,7 +146,7 @@ function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<En
       bench.environment.timer(bench.abort_grace_ms, async () => {
         if (bench.isOver() || bench.calls.hasSettled(call)) return
         try {
-          await raiseMarks(bench.driver, context.row, Object.values(context.related), 1)
+          await raiseMarks(bench.driver, context.row, context.relatedRows, 1)
           resolve(failure(signal.reason))
         } catch (error) {
           bench.log(`the mark of ${keyOf(context.row)} could not be raised: ${messageOf(error)}`)
@@ -162,7 +162,7 @@ function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<En
 async function raiseMarks(
   driver: Driver,
   row: ResourceRow,
-  related: ResourceRow[],
+  related: readonly ResourceRow[],
   above: number,
 ): Promise<void> {
   if (driver.fence === undefined) return
@@ -173,17 +173,14 @@ async function raiseMarks(
 }
 
 /** The rows that take part, as they are now: the claim holds them. */
-async function relatedRows(
-  { types, store }: Bench,
-  row: ResourceRow,
-): Promise<{ [kind: string]: ResourceRow }> {
+async function relatedRows({ types, store }: Bench, row: ResourceRow): Promise<ResourceRow[]> {
   const refs: Ref[] = holdRefs(types, row.kind, row.operation!.name, row.operation!.input)
   const parent = parentRef(types, row.kind, row.data)
   if (parent !== null) refs.push(parent)
-  const related: { [kind: string]: ResourceRow } = {}
+  const related: ResourceRow[] = []
   for (const ref of refs) {
     const found = await store.get(keyOf(ref))
-    if (found !== undefined) related[ref.kind] ??= found as unknown as ResourceRow
+    if (found !== undefined) related.push(found as unknown as ResourceRow)
   }
   return related
 }
@@ -191,16 +188,20 @@ async function relatedRows(
 function contextOf(
   bench: Bench,
   row: ResourceRow,
-  related: { [kind: string]: ResourceRow },
+  relatedRows: readonly ResourceRow[],
   call: Call,
 ): DriverContext {
   const { name, input } = row.operation!
   const { signal } = call.controller
+  const related: { [kind: string]: ResourceRow } = {}
+  for (const other of relatedRows) related[other.kind] ??= other
   return {
     row,
     operation: name,
     input,
     related,
+    relatedRows,
+    source: null,
     signal,
     fence: row.fence,
     attempt: row.attempts,

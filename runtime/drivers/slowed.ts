@@ -17,12 +17,13 @@ export function slowed(driver: Driver, ms: number, environment: Pick<Environment
       }
       return method(afterWaiting(context))
     }
-  const { setup, capabilities, fence, undo } = driver
+  const { setup, capabilities, fence, undo, export: open } = driver
   return {
     ...(setup && { setup: setup.bind(driver) }),
     ...(capabilities && { capabilities: capabilities.bind(driver) }),
     ...(fence && { fence: fence.bind(driver) }),
     ...(undo && { undo: undo.bind(driver) }),
+    ...(open && { export: open.bind(driver) }),
     operations: over(driver.operations, (methods) => over(methods, slow)),
   }
 }
@@ -45,9 +46,9 @@ function over<T>(
 
 /** The driver's own progress fills what the waiting left. */
 function afterWaiting(context: DriverContext): DriverContext {
-  const { row, operation, input, related, signal, fence, attempt } = context
+  const { row, operation, input, related, relatedRows, source, signal, fence, attempt } = context
   return {
-    ...{ row, operation, input, related, signal, fence, attempt },
+    ...{ row, operation, input, related, relatedRows, source, signal, fence, attempt },
     progress: (fraction, note) => context.progress((PIECES + fraction) / (PIECES + 1), note),
     log: (message) => context.log(message),
   }

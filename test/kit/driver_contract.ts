@@ -285,7 +285,8 @@ export function contextOf(
   given: Partial<DriverContext> = {},
 ): DriverContext {
   return {
-    ...{ row, operation, input: {}, related: {}, fence: row.fence, attempt: 1 },
+    ...{ row, operation, input: {}, related: {}, relatedRows: Object.values(given.related ?? {}) },
+    ...{ source: null, fence: row.fence, attempt: 1 },
     signal: new AbortController().signal,
     progress: () => undefined,
     log: () => undefined,
