@@ -5,9 +5,9 @@
 import { isCreate, type ResourceType } from './definition.ts'
 import { BrokenInvariant } from './error.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
-import { type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
+import { type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
 import { type Command, pathOf, type Step } from './step.ts'
-import { startsOf } from './table.ts'
+import { startsOf, USED } from './table.ts'
 
 /** What is decided, to be made durable as a whole or not at all. */
 export interface Accepted {
@@ -60,7 +60,7 @@ export function relatedRefs(types: Types, row: ResourceRow, event: ResourceEvent
   const addTaking = (of: ResourceRow) => {
     add(parentRef(types, of.kind, of.data))
     if (of.operation !== null)
-      for (const ref of holdRefs(types, of.kind, of.operation.name, of.operation.input)) add(ref)
+      for (const ref of takenRefs(types, of.kind, of.operation.name, of.operation.input)) add(ref)
   }
   for (const ref of askedRefs(types, row, event)) add(ref)
   if (row.version > 0 && event.type !== 'progress' && event.type !== 'claim') addTaking(row)
@@ -80,19 +80,42 @@ export function askedRefs(types: Types, row: ResourceRow, event: ResourceEvent):
   if (operation === undefined) return []
   const { input } = event as { input: ResourceRow['data'] }
   const parent = parentRef(types, row.kind, isCreate(operation) ? input : row.data)
-  return [...(parent === null ? [] : [parent]), ...holdRefs(types, row.kind, event.type, input)]
+  return [...(parent === null ? [] : [parent]), ...takenRefs(types, row.kind, event.type, input)]
+}
+
+/** The rows a running operation holds or uses. */
+export function takenRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
+  return [...holdRefs(types, kind, name, input), ...useRefs(types, kind, name, input)]
 }
 
 /** The rows a running operation holds, as its input names them. */
 export function holdRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
-  const holds = types.get(kind)!.table.operations[name]?.holds ?? {}
-  return Object.entries(holds).map(([held, { id }]) => ({ kind: held, id: String(input[id]) }))
+  return refsNamed(types.get(kind)!.table.operations[name]?.holds, input)
+}
+
+/** The rows a running operation uses, as its input names them. */
+export function useRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
+  return refsNamed(types.get(kind)!.table.operations[name]?.uses, input)
+}
+
+function refsNamed(
+  named: { readonly [kind: string]: { readonly id: string } } | undefined,
+  input: ResourceRow['data'],
+): Ref[] {
+  return Object.entries(named ?? {}).flatMap(([kind, { id }]) => idsIn(input[id]).map((id) => ({ kind, id })))
+}
+
+/** One id, a list of them, or none. */
+function idsIn(value: Json | undefined): readonly string[] {
+  if (value === undefined || value === null) return []
+  return (Array.isArray(value) ? value : [value]).map(String)
 }
 
 /** The resource that this one belongs to, as its data names it. */
 export function parentRef(types: Types, kind: string, data: ResourceRow['data']): Ref | null {
   const parent = types.get(kind)!.table.parent
-  return parent === undefined ? null : { kind: parent.kind, id: String(data[parent.id]) }
+  const [id] = parent === undefined ? [] : idsIn(data[parent.id])
+  return id === undefined ? null : { kind: parent!.kind, id }
 }
 
 /**
@@ -150,6 +173,19 @@ class Deciding {
           guard: null,
         }
     }
+    return this.#unusable(row, event)
+  }
+
+  /** A row to use that is in a status in which it can't be read. */
+  #unusable(row: ResourceRow, event: ResourceEvent): Refused | null {
+    const { uses } = this.#types.get(row.kind)!.table.operations[event.type]!
+    const { input } = event as { input: ResourceRow['data'] }
+    for (const [kind, { id, from }] of Object.entries(uses ?? {}))
+      for (const ref of idsIn(input[id]).map((id) => ({ kind, id }))) {
+        const { status } = this.#related.get(keyOf(ref))!
+        if (!from.includes(status))
+          return { accepted: false, resource: ref, expected: from, found: status, guard: null }
+      }
     return null
   }
 
@@ -194,31 +230,25 @@ class Deciding {
         const holder = { ...refOf(row), fence: row.fence }
         return Object.entries(holds).every(([kind, { as, id }]) => {
           const hold = { type: 'hold', as, holder, at } as ResourceEvent
-          return this.#tell({ kind, id: String(operation!.input[id]) }, hold)
+          return idsIn(operation!.input[id]).every((id) => this.#tell({ kind, id }, hold))
         })
       }
+      case 'useRelated':
+        return this.#tellUsed(row, 'child.added', at)
       case 'renewRelated':
         return this.#tellHeld(row, { type: 'renew', holder: { ...refOf(row), fence: row.fence }, at })
       case 'releaseRelated': {
         const ending = command.params.ending as Ending
         const error = ending === 'done' ? null : endingError(row, before, ending, at)
         const release = { type: `release.${ending}`, holder: refOf(row), error, at } as ResourceEvent
-        return this.#tellHeld(before, release)
+        return this.#tellHeld(before, release) && this.#tellUsed(before, 'child.removed', at)
       }
       case 'dropHolder':
         return this.#dropHolder(before, at)
       case 'addChild':
-        return this.#tell(parentRef(this.#types, row.kind, row.data)!, {
-          type: 'child.added',
-          kind: row.kind,
-          at,
-        })
+        return this.#tellParent(row, 'child.added', at)
       case 'removeChild':
-        return this.#tell(parentRef(this.#types, before.kind, before.data)!, {
-          type: 'child.removed',
-          kind: row.kind,
-          at,
-        })
+        return this.#tellParent(before, 'child.removed', at)
       default:
         this.#commands.push({ type: command.type, before, row })
         return true
@@ -230,6 +260,18 @@ class Deciding {
     // A parent or held row can't vanish while it is counted on: it has a child or a holder.
     if (row === undefined) throw new BrokenInvariant(`${event.type} needs ${keyOf(ref)}, which is absent`)
     return this.#step(row, event)
+  }
+
+  #tellParent(row: ResourceRow, type: 'child.added' | 'child.removed', at: number): boolean {
+    const parent = parentRef(this.#types, row.kind, row.data)
+    return parent === null || this.#tell(parent, { type, kind: row.kind, at })
+  }
+
+  #tellUsed(row: ResourceRow, type: 'child.added' | 'child.removed', at: number): boolean {
+    const { name, input } = row.operation!
+    return useRefs(this.#types, row.kind, name, input).every((ref) =>
+      this.#tell(ref, { type, kind: USED, at }),
+    )
   }
 
   #tellHeld(row: ResourceRow, event: ResourceEvent): boolean {
@@ -285,6 +327,8 @@ function refusal(type: ResourceType, row: ResourceRow, event: ResourceEvent): Re
     }
   }
   const expected = startsOf(type.table, operation)
+  if (operation.via !== undefined && row.children[USED] !== undefined)
+    return { accepted: false, resource, expected, found, guard: 'isUnused' }
   if (!expected.includes(row.status)) return { accepted: false, resource, expected, found, guard: null }
   const { input, related } = event as { input: ResourceRow['data']; related: { [kind: string]: ResourceRow } }
   const guard =

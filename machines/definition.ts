@@ -59,12 +59,12 @@ export function checkTypes(types: readonly ResourceType[]): ReadonlyMap<string, 
         `resource '${kind}': its parent '${parent}' is not among the resources given${nearest(parent, byKind.keys())}`,
       )
     for (const [name, operation] of Object.entries(table.operations))
-      checkHolds(kind, name, operation, byKind)
+      checkTaken(kind, name, operation, byKind)
   }
   return byKind
 }
 
-function checkHolds(
+function checkTaken(
   kind: string,
   name: string,
   operation: OperationShape,
@@ -81,6 +81,19 @@ function checkHolds(
       throw new DefinitionError(
         `${where} as '${as}', which its table does not list under 'held'${nearest(as, type.statuses.held)}`,
       )
+  }
+  for (const [used, { from }] of Object.entries(operation.uses ?? {})) {
+    const where = `resource '${kind}': operation '${name}' uses '${used}'`
+    const type = byKind.get(used)
+    if (type === undefined)
+      throw new DefinitionError(
+        `${where}, which is not among the resources given${nearest(used, byKind.keys())}`,
+      )
+    for (const status of from)
+      if (!type.statuses.rest.includes(status))
+        throw new DefinitionError(
+          `${where} in '${status}', which is no rest status of it${nearest(status, type.statuses.rest)}`,
+        )
   }
 }
 

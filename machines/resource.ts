@@ -64,27 +64,29 @@ export function chartOf(table: TableShape): AnyStateMachine {
     type: 'final',
   }
 
-  const guards = Object.fromEntries(
+  const guards: Record<string, unknown> = Object.fromEntries(
     Object.entries(table.guards ?? {}).map(([name, guard]) => [
       name,
       ({ context, event }: Args) =>
         guard({ row: context, input: (event as AcceptEvent).input, related: (event as AcceptEvent).related }),
     ]),
   )
-  const changes = Object.fromEntries(
-    Object.entries(table.operations).flatMap(([name, operation]) =>
-      operation.change === undefined
-        ? []
-        : [
-            [
-              `change_${name}`,
-              assign(({ context, event }: Args) => ({
-                data: operation.change!(context, (event as AcceptEvent).input as never),
-              })),
-            ],
-          ],
-    ),
-  )
+  const changes: Record<string, unknown> = {}
+  for (const [name, { change, at, choose }] of Object.entries(table.operations)) {
+    // At the end of an operation with a driver the input is the row's own (rule R4).
+    const inputOf = ({ context, event }: Args) =>
+      ((event as AcceptEvent).input ?? context.operation?.input ?? {}) as never
+    if (change !== undefined)
+      changes[`change_${name}`] = assign((args: Args) => ({ data: change(args.context, inputOf(args)) }))
+    if (at !== undefined)
+      changes[`route_${name}`] = assign((args: Args) => {
+        const topic = at(args.context, inputOf(args))
+        return { worker: topic, operation: { ...args.context.operation!, topic } }
+      })
+    if (choose !== undefined)
+      guards[`chooses_${name}`] = ((args: Args, params: { status: string }) =>
+        choose(args.context, inputOf(args)) === params.status) as never
+  }
   return setup({
     types: {} as { context: ResourceRow; events: ResourceEvent; input: ResourceRow },
     guards: { ...protocolGuards, ...guards } as never,
@@ -181,7 +183,9 @@ class ChartBuilder {
           this.#ends(
             to,
             [
-              ...(asList(operation.to).length > 1 ? [{ type: 'choosesStatus', params: { status: to } }] : []),
+              ...(asList(operation.to).length > 1
+                ? [{ type: operation.choose ? `chooses_${name}` : 'choosesStatus', params: { status: to } }]
+                : []),
               ...guards,
             ],
             (end) => [
@@ -194,15 +198,18 @@ class ChartBuilder {
         )
         .map((transition) => ({ ...transition, ...(description ? { description } : {}) }))
     }
+    const asked = [...(isNew ? [] : ['isUnused']), ...guards]
     return [
       {
-        ...(guards.length > 0 ? { guard: all(guards) } : {}),
+        ...(asked.length > 0 ? { guard: all(asked) } : {}),
         target: this.#to(operation.via, QUEUED),
         actions: [
           ...interrupt,
           { type: 'accept', params: { operation: name, via: operation.via, rest: isRest } },
+          ...(operation.at ? [`route_${name}`] : []),
           ...(isNew ? ['created'] : []),
           ...(operation.holds ? ['holdRelated'] : []),
+          ...(operation.uses ? ['useRelated'] : []),
           ...(isNew && this.#table.parent ? ['addChild'] : []),
           'ring',
         ],
@@ -250,9 +257,10 @@ class ChartBuilder {
     const names = operations.map(([name]) => name).join(', ')
     const owner = ['isClaimHolder', 'isServiceUp']
     const released = (ending: Ending) => ({ type: 'releaseRelated', params: { ending } })
+    const canCancel = operations.some(([, operation]) => operation.follows === undefined)
     const working: On = {
       progress: [{ guard: all(owner), actions: ['recordProgress'] }],
-      cancel: [{ actions: ['requestCancel', 'abort'] }],
+      ...(canCancel ? { cancel: [{ actions: ['requestCancel', 'abort'] }] } : {}),
       cleanup: operations.flatMap(([name, operation]) => this.#cleanup(name, operation)),
     }
     const cleaning: On = {
@@ -263,14 +271,18 @@ class ChartBuilder {
     const cancelQueued: Transition[] = []
     for (const [name, operation] of operations) {
       const mine = { type: 'isOperation', params: { name } }
-      working[`${name}.done`] = this.#ends(asList(operation.to)[0]!, [...owner, mine], (end) => [
-        released('done'),
-        { type: 'finish', params: { status: end } },
-      ])
-      working[`${name}.failed`] = this.#ends(operation.failed!, [...owner, mine], (end) => [
-        released('failed'),
-        { type: 'fail', params: { status: end } },
-      ])
+      working[`${name}.done`] = this.#done(name, operation, [...owner, mine])
+      const failed = (to: string, more: readonly unknown[]) =>
+        this.#ends(to, [...owner, mine, ...more], (end) => [
+          released('failed'),
+          { type: 'fail', params: { status: end } },
+        ])
+      working[`${name}.failed`] = [
+        ...Object.entries(operation.ends ?? {}).flatMap(([code, to]) =>
+          failed(to, [{ type: 'hasCode', params: { code } }]),
+        ),
+        ...failed(operation.failed!, []),
+      ]
       // What is requeued is cleaned only once no try is left.
       const [way, to, code] =
         operation.cleanup === 'requeue'
@@ -291,7 +303,7 @@ class ChartBuilder {
       cleaning['cleanup.failed']!.push(...giveUp(owner))
       cleaning.cleanup!.push(...giveUp(['isClaimOver']))
       // Cancelled before a node took it: as if it had not been asked for.
-      if (operation.force) continue
+      if (operation.force || operation.follows !== undefined) continue
       cancelQueued.push(
         ...this.#ends(operation.from === 'new' ? 'gone' : 'previous', [mine, 'isUntouched'], (end) => [
           released('cancelled'),
@@ -335,7 +347,7 @@ class ChartBuilder {
               },
             ],
             // Once something may have been begun at the backend, only a claim can end it.
-            cancel: [...cancelQueued, { actions: ['requestCancel'] }],
+            ...(canCancel ? { cancel: [...cancelQueued, { actions: ['requestCancel'] }] } : {}),
           },
         },
         [WORKING]: { description: 'One node has it and its driver runs.', tags: ['cleanable'], on: working },
@@ -359,6 +371,36 @@ class ChartBuilder {
         },
       },
     }
+  }
+
+  /** Its end where the driver did it; or the operation that follows begins. */
+  #done(name: string, operation: OperationShape, guards: readonly unknown[]): Transition[] {
+    const changes = [
+      ...(operation.change ? [`change_${name}`] : []),
+      ...(operation.moves ? ['moveHere'] : []),
+    ]
+    const released = { type: 'releaseRelated', params: { ending: 'done' } }
+    const next = Object.entries(this.#table.operations).find(([, { follows }]) => follows === name)
+    if (next === undefined)
+      return this.#ends(asList(operation.to)[0]!, guards, (status) => [
+        released,
+        ...changes,
+        { type: 'finish', params: { status } },
+      ])
+    const [following, { via, at }] = next
+    return [
+      {
+        guard: all(guards),
+        target: this.#to(via!, QUEUED),
+        actions: [
+          released,
+          ...changes,
+          { type: 'beginNext', params: { operation: following, via } },
+          ...(at ? [`route_${following}`] : []),
+          'ring',
+        ],
+      },
+    ]
   }
 
   /** What becomes of a claim whose life is over: the policy of the table. */
@@ -404,7 +446,7 @@ class ChartBuilder {
     if (into.length === 0) return {}
     return {
       hold: into.map(([as]) => ({
-        guard: { type: 'isHoldAs', params: { as } },
+        guard: all([{ type: 'isHoldAs', params: { as } }, 'isUnused']),
         target: this.#to(as),
         actions: [{ type: 'becomeHeld', params: { status: as } }],
       })),

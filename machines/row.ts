@@ -59,6 +59,8 @@ export interface Operation {
   readonly cancel_requested_at: number | null
   readonly history: readonly Attempt[]
   readonly cleanup: Cleanup | null
+  /** The topic whose nodes drive it, where that is not the resource's own (a migration is driven at its target). */
+  readonly topic?: string
 }
 
 /** A resource: a volume, a snapshot, a DNS record. At rest operation, worker, incarnation and held_by are null. */
@@ -111,11 +113,25 @@ export interface ServiceRow {
   readonly disabled_reason: string | null
 }
 
+/** What a driver may say of its backend, to be compared with what a resource's type asks for. */
+export type Spec = string | number | boolean
+
 /** What a cluster@backend can take. A node reports it with its beats; the last report counts. */
 export interface Capabilities {
   /** GiB; null where the driver does not say. */
   readonly total_gib: number | null
   readonly free_gib: number | null
+  /** GiB promised so far, where space is only taken when it is written. */
+  readonly provisioned_gib?: number
+  /** Percent of the total that nothing new may take; 0 where absent. */
+  readonly reserved_percent?: number
+  /** Space is taken when it is written, so more may be promised than is there. */
+  readonly thin?: boolean
+  /** How often the total may be promised, where it is thin; 1 where absent. */
+  readonly max_over_subscription?: number
+  /** One resource may be used by several at once. */
+  readonly multiattach?: boolean
+  readonly specs?: { readonly [name: string]: Spec }
 }
 
 /** One row a node: changes with every heartbeat. `id` is the service row's id. */
@@ -126,8 +142,10 @@ export interface BeatRow {
   readonly incarnation: number
   readonly counter: number
   readonly capabilities: Capabilities | null
-  /** The node's own time of the report. */
+  /** When the driver was asked for them, by the node's own clock; for people. */
   readonly reported_at: number
+  /** The last commit before the driver was asked: orders reports, whatever the clocks say. 0 where absent. */
+  readonly reported_offset?: number
 }
 
 /** One row a topic. Up or down is computed from its services. */
@@ -153,6 +171,11 @@ export interface RequestRow {
   readonly accepted_version: number
   /** Null while the operation runs; then how it ended. */
   readonly settled: { readonly at: number; readonly error: RowError | null } | null
+}
+
+/** The topic whose nodes may claim the row's operation. */
+export function topicOfWork(row: ResourceRow): string {
+  return row.operation?.topic ?? row.cluster
 }
 
 export function refOf(row: Ref): Ref {

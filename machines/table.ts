@@ -21,10 +21,17 @@ export interface OperationShape {
   readonly from: string | readonly string[]
   /** The transitional status. Absent: an instant operation, done by `change` in the accept itself. */
   readonly via?: string
-  /** A rest status, `'previous'`, `'gone'`; a list lets `input.status` choose (instant operations only). */
+  /**
+   * A rest status, `'previous'`, `'gone'`; a list (instant operations only) lets `choose`, or without it
+   * `input.status`, say which.
+   */
   readonly to: string | readonly string[]
+  /** Which of the statuses in `to` it ends in. Pure. */
+  readonly choose?: (row: ResourceRow, input: never) => string
   /** Where it ends when the driver fails: a rest status or `'previous'`. */
   readonly failed?: string
+  /** Where it ends instead when the driver fails with this code, for example `{ busy: 'previous' }`. */
+  readonly ends?: { readonly [code: string]: string }
   /**
    * Where it ends when its worker goes down: `'restore'` (back to previous_status), a rest status, `'gone'`
    * (a create whose half-made object is removed), or `'requeue'` (the whole operation again, by any node:
@@ -35,10 +42,24 @@ export interface OperationShape {
   readonly guards?: readonly string[]
   /** May interrupt a running operation: raises the fence and aborts the driver (rule R13). */
   readonly force?: true
-  /** Other rows that take part: by kind, the status they are held in and the input field with their id. */
+  /**
+   * Other rows that take part, by kind: the status they are held in and the input field with their id, or with
+   * a list of ids. An input without the field holds none.
+   */
   readonly holds?: { readonly [kind: string]: { readonly as: string; readonly id: string } }
-  /** Instant operations: the data after it. Pure. */
+  /**
+   * Other rows that are read, by kind: the input field with their id and the statuses they may be in. Any
+   * number of operations may use a row at once; while one does, nothing with `via` begins there.
+   */
+  readonly uses?: { readonly [kind: string]: { readonly id: string; readonly from: readonly string[] } }
+  /** The data after it: of an instant operation, or at the end of another, before the driver's changes. Pure. */
   readonly change?: (row: ResourceRow, input: never) => JsonObject
+  /** The topic `cluster@backend` whose nodes drive it, where that is not the resource's own. Pure. */
+  readonly at?: (row: ResourceRow, input: never) => string
+  /** Its success moves the resource to the topic where it was driven. */
+  readonly moves?: true
+  /** Begun by the success of that operation, in the same swap; `from` may be empty. It can't be cancelled. */
+  readonly follows?: string
   /** How long the driver may take before its signal is aborted; the runtime's setting where absent. */
   readonly timeout_ms?: number
   /** One sentence for the picture. */
@@ -68,7 +89,18 @@ export interface TableShape {
   readonly guards?: { readonly [name: string]: Guard }
   /** The resource this one belongs to: routed to its cluster, counted among its children. */
   readonly parent?: { readonly kind: string; readonly id: string }
+  /**
+   * What a resource takes of its project's quotas, and which project it is (null: none). Pure functions of the
+   * row, running operation included, so what is counted can't drift from what is there.
+   */
+  readonly quota?: {
+    readonly project: (row: ResourceRow) => string | null
+    readonly usage: (row: ResourceRow) => { readonly [resource: string]: number }
+  }
 }
+
+/** The key in `children` under which a row counts the operations that use it. No kind is called so. */
+export const USED = '(used)'
 
 const NAME = /^[a-z][a-z0-9_-]{0,62}$/
 const OPERATION_NAME = /^[a-z][a-z0-9_]{0,62}$/
@@ -77,7 +109,7 @@ const RESERVED_OPERATIONS = [
   ...['claim', 'cancel', 'cleanup', 'progress', 'hold', 'release', 'renew', 'drop', 'child'],
   ...['get', 'list', 'watch', 'then', 'constructor', 'name', 'length', 'apply', 'call', 'bind'],
 ]
-const RESERVED_KINDS = ['service', 'beat', 'cluster', 'request', 'then', 'constructor']
+const RESERVED_KINDS = ['service', 'beat', 'cluster', 'request', 'quota', 'then', 'constructor']
 const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue', 'attempts_used_up']
 
 export function asList(value: string | readonly string[]): readonly string[] {
@@ -109,7 +141,9 @@ export function statusesOf(table: TableShape): Statuses {
 export function startsOf(table: TableShape, operation: OperationShape): readonly string[] {
   if (operation.from !== 'any') return asList(operation.from)
   const { rest, transitional, held } = statusesOf(table)
-  return [...rest, ...transitional, ...held]
+  // Work at another topic can't be interrupted from here: it would leave something behind there.
+  const away = Object.values(table.operations).flatMap((o) => (o.at === undefined ? [] : [o.via]))
+  return [...rest, ...transitional.filter((status) => !away.includes(status)), ...held]
 }
 
 /** Throws a DefinitionError that names the operation and the offending value. */
@@ -144,7 +178,8 @@ export function checkTable(table: TableShape): void {
   for (const [status, hold] of Object.entries(table.held ?? {})) {
     const where = `held status '${status}'`
     for (const from of asList(hold.from)) known(where, from, rest)
-    for (const end of [hold.to, hold.failed]) known(where, end, [...rest, 'previous'])
+    known(where, hold.to, [...rest, 'previous', 'gone'])
+    known(where, hold.failed, [...rest, 'previous'])
     known(where, hold.cleanup, [...rest, 'restore'])
   }
   checkReachable(table, fault)
@@ -167,6 +202,10 @@ function checkOperation(table: TableShape, name: string, fault: Fault, known: Kn
     if (!operation.force && (transitional.includes(from) || held.includes(from)))
       fault(`${where}: it starts from '${from}', which is not at rest; that needs force: true`)
   }
+  if (startsOf(table, operation).length === 0 && operation.follows === undefined)
+    fault(`${where}: 'from' is empty, so nothing could ever begin it`)
+  if (operation.choose !== undefined && (operation.via !== undefined || typeof operation.to === 'string'))
+    fault(`${where}: 'choose' is for an instant operation with a list in 'to'`)
   if (operation.to === undefined) fault(`${where}: it can't end: 'to' is missing`)
   const ends = asList(operation.to)
   if (ends.length === 0) fault(`${where}: it can't end: 'to' is an empty list`)
@@ -177,11 +216,22 @@ function checkOperation(table: TableShape, name: string, fault: Fault, known: Kn
     if (isNew) fault(`${where}: an operation from 'new' needs 'via': a driver makes the resource`)
     if (operation.failed !== undefined || operation.cleanup !== undefined)
       fault(`${where}: without 'via' it is instant, so 'failed' and 'cleanup' have no meaning`)
-    if (operation.holds !== undefined) fault(`${where}: an instant operation can't hold other resources`)
+    for (const word of ['holds', 'uses', 'ends', 'at', 'moves', 'follows'] as const)
+      if (operation[word] !== undefined) fault(`${where}: an instant operation can't have '${word}'`)
   } else {
     if (ends.length > 1) fault(`${where}: only an instant operation may have a list in 'to'`)
-    if (operation.change !== undefined)
-      fault(`${where}: 'change' is for instant operations; a driver answers with changes`)
+    for (const [code, end] of Object.entries(operation.ends ?? {}))
+      known(`${where}, ends of '${code}'`, end, isNew ? rest : [...rest, 'previous'])
+    if (operation.moves && operation.at === undefined)
+      fault(`${where}: 'moves' needs 'at': say where it moves to`)
+    if (isNew && operation.at !== undefined) fault(`${where}: an operation from 'new' can't have 'at'`)
+    const follows = operation.follows
+    if (follows !== undefined) {
+      if (table.operations[follows]?.via === undefined)
+        fault(`${where}: it follows '${follows}', which is no operation with 'via'`)
+      if (operation.holds !== undefined || operation.uses !== undefined)
+        fault(`${where}: an operation that follows another can't hold or use other resources`)
+    }
     if (operation.failed === undefined)
       fault(`${where}: 'failed' is missing: say where it ends when the driver fails`)
     if (operation.cleanup === undefined)
@@ -203,13 +253,22 @@ function checkOperation(table: TableShape, name: string, fault: Fault, known: Kn
       fault(`${where}: unknown guard '${guard}'${nearest(guard, Object.keys(table.guards ?? {}))}`)
 }
 
+function endsOf(operation: OperationShape): readonly (string | undefined)[] {
+  return [
+    ...asList(operation.to),
+    operation.failed,
+    operation.cleanup,
+    ...Object.values(operation.ends ?? {}),
+  ]
+}
+
 /** No rest status may be a place that nothing leads to, or that nothing leads out of. */
 function checkReachable(table: TableShape, fault: Fault): void {
   const { rest } = statusesOf(table)
   const reached = new Set<string>()
   const left = new Set<string>()
   for (const operation of Object.values(table.operations)) {
-    const ends = [...asList(operation.to), operation.failed, operation.cleanup]
+    const ends = endsOf(operation)
     for (const end of ends) if (end !== undefined) reached.add(end)
     for (const start of startsOf(table, operation)) left.add(start)
   }
@@ -218,9 +277,7 @@ function checkReachable(table: TableShape, fault: Fault): void {
   for (const status of rest) {
     if (!reached.has(status)) fault(`status '${status}' is unreachable: no operation ends in it`)
     if (!left.has(status)) {
-      const guilty = Object.entries(table.operations).find(([, o]) =>
-        [...asList(o.to), o.failed, o.cleanup].includes(status),
-      )
+      const guilty = Object.entries(table.operations).find(([, o]) => endsOf(o).includes(status))
       fault(
         `${guilty ? `operation '${guilty[0]}'` : 'a hold'} may end in '${status}', which no operation leaves`,
       )

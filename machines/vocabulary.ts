@@ -4,7 +4,16 @@
 
 import { assign } from 'xstate'
 import type { AcceptEvent, Claimant, Limits, Owned } from './event.ts'
-import { type JsonObject, type Operation, type Ref, type ResourceRow, type RowError, sameRef } from './row.ts'
+import {
+  type JsonObject,
+  type Operation,
+  type Ref,
+  type ResourceRow,
+  type RowError,
+  sameRef,
+  topicOfWork,
+} from './row.ts'
+import { USED } from './table.ts'
 
 export type Args = { context: ResourceRow; event: never }
 
@@ -24,7 +33,7 @@ export const protocolGuards = {
   /** A node consumes the topic of its cluster and no other. */
   isOfTopic: ({ context, event }: Args) => {
     const { service } = (event as { claimant: Claimant }).claimant
-    return service !== null && `${service.cluster}@${service.backend}` === context.cluster
+    return service !== null && `${service.cluster}@${service.backend}` === topicOfWork(context)
   },
   /** Rules R1, R2: worker, incarnation and fence are those of this claim. */
   isClaimHolder: ({ context, event }: Args) => {
@@ -59,6 +68,11 @@ export const protocolGuards = {
   isHoldAs: ({ event }: Args, params: { as: string }) => (event as { as: string }).as === params.as,
   isHeldBy: ({ context, event }: Args) =>
     context.held_by !== null && sameRef(context.held_by, (event as { holder: Ref }).holder),
+  /** The driver failed with this code. */
+  hasCode: ({ event }: Args, params: { code: string }) =>
+    (event as { error: { code: string } }).error.code === params.code,
+  /** No operation reads it now. */
+  isUnused: ({ context }: Args) => context.children[USED] === undefined,
   choosesStatus: ({ event }: Args, params: { status: string }) =>
     (event as AcceptEvent).input.status === params.status,
 }
@@ -129,6 +143,27 @@ export const changeActions = {
     error: null,
     data: { ...context.data, ...(event as { changes: JsonObject }).changes },
   })),
+  /** The resource now belongs to the topic where it was driven. */
+  moveHere: assign(({ context }: Args) => ({ cluster: topicOfWork(context) })),
+  /** The success of one operation begins another, in the same swap: to its caller they are one. */
+  beginNext: assign(({ context, event }: Args, params: { operation: string; via: string }) => {
+    const { topic: _, ...operation } = context.operation!
+    return {
+      status: params.via,
+      worker: context.cluster,
+      incarnation: null,
+      attempts: 0,
+      data: { ...context.data, ...(event as { changes: JsonObject }).changes },
+      operation: {
+        ...operation,
+        name: params.operation,
+        input: {},
+        progress: null,
+        cancel_requested_at: null,
+        history: [],
+      },
+    }
+  }),
   fail: assign(({ context, event }: Args, params: { status: string }) => {
     const { error, at } = event as { error: Omit<RowError, 'at'>; at: number }
     const cancelled = context.operation?.cancel_requested_at != null
@@ -149,7 +184,7 @@ export const changeActions = {
   })),
   /** The whole operation again, by any node (policy requeue). */
   requeue: assign(({ context }: Args) => ({
-    worker: context.cluster,
+    worker: topicOfWork(context),
     incarnation: null,
     fence: context.fence + 1,
   })),
@@ -157,7 +192,7 @@ export const changeActions = {
   queueCleanup: assign(({ context, event }: Args, params: { policy: string }) => {
     const { reason } = event as { reason: string }
     return {
-      worker: context.cluster,
+      worker: topicOfWork(context),
       incarnation: null,
       fence: context.fence + 1,
       operation: {
@@ -185,7 +220,7 @@ export const changeActions = {
     const { not_before, error } = event as { not_before: number; error: Omit<RowError, 'at'> }
     const cleanup = context.operation!.cleanup!
     return {
-      worker: context.cluster,
+      worker: topicOfWork(context),
       incarnation: null,
       operation: {
         ...context.operation!,
@@ -205,7 +240,7 @@ export const changeActions = {
   requeueCleanup: assign(({ context }: Args) => {
     const cleanup = context.operation!.cleanup!
     return {
-      worker: context.cluster,
+      worker: topicOfWork(context),
       incarnation: null,
       fence: context.fence + 1,
       operation: { ...context.operation!, cleanup: { ...cleanup, failures: cleanup.failures + 1 } },
@@ -278,8 +313,9 @@ export const commands = {
   clean: () => {},
   /** Abort the driver of an older claim. */
   abort: () => {},
-  /** In the same transaction: hold, renew or release the rows this operation holds. */
+  /** In the same transaction: hold, renew or release the rows this operation holds, and those it uses. */
   holdRelated: () => {},
+  useRelated: () => {},
   renewRelated: () => {},
   releaseRelated: () => {},
   /** In the same transaction: the operation that holds this row fails. */

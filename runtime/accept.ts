@@ -3,7 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import type { StandardSchemaV1 } from '@standard-schema/spec'
-import { holdRefs, parentRef, type Refused, type Types } from '../machines/decision.ts'
+import { parentRef, type Refused, type Types, takenRefs } from '../machines/decision.ts'
 import { isCreate, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
 import { place } from '../machines/placement.ts'
@@ -241,7 +241,7 @@ async function topicFor(
 ): Promise<string | Refusal> {
   const { types, store, directory } = ports
   const parent = parentRef(types, type.kind, input)
-  for (const ref of [...(parent === null ? [] : [parent]), ...holdRefs(types, type.kind, name, input)]) {
+  for (const ref of [...(parent === null ? [] : [parent]), ...takenRefs(types, type.kind, name, input)]) {
     checkId(ref.kind, ref.id)
     const row = (await store.get(keyOf(ref))) as ResourceRow | undefined
     if (row === undefined) throw unknownId(ref.kind, ref.id)

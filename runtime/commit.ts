@@ -4,6 +4,7 @@
 
 import { decide, type Refused, relatedRefs, type Types } from '../machines/decision.ts'
 import { BrokenInvariant } from '../machines/error.ts'
+import { countQuota, type QuotaRow, quotaChanges } from '../machines/quota.ts'
 import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
 import { type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
 import { type Change, type Expectation, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
@@ -92,6 +93,15 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     expect.push({ key: keyOf(request), version: request.version - 1 })
     changes.push({ put: request })
   }
+  const befores = new Map(loaded).set(keyOf(row), row)
+  const steps = decision.changes.map((after) => ({ before: befores.get(keyOf(after))!, after }))
+  for (const [project, amounts] of quotaChanges(types, steps)) {
+    const found = (await store.get(quotaKey(project))) as QuotaRow | undefined
+    const counted = countQuota(found, project, amounts)
+    if ('refused' in counted) return { ok: false, refused: counted.refused }
+    expect.push({ key: quotaKey(project), version: found?.version ?? 0 })
+    changes.push({ put: counted.row as unknown as StoredRow })
+  }
 
   // Crash point 1: nothing is written. Nobody was told anything; the caller asks again.
   const result = await store.transact(expect, changes)
@@ -112,6 +122,8 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   }
   return { ok: true, row: decision.row, before: row }
 }
+
+export const quotaKey = (project: string): Key => `quota/${project}`
 
 export const requestKey = (id: string): Key => `request/${id}`
 

@@ -7,7 +7,7 @@ import { apiChart } from '../machines/api.ts'
 import { checkTypes, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
 import { nodeChart } from '../machines/node.ts'
-import type { ResourceRow } from '../machines/row.ts'
+import { type ResourceRow, topicOfWork } from '../machines/row.ts'
 import { schedulerChart } from '../machines/scheduler.ts'
 import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
 import { StoreError } from '../store/error.ts'
@@ -122,7 +122,7 @@ export class RunningRuntime implements Runtime {
     }
     this.#runner = {
       turns: new Turns(),
-      ring: (row) => this.#supervise({ type: 'ring', topic: row.cluster, key: keyOf(row) }),
+      ring: (row) => this.#supervise({ type: 'ring', topic: topicOfWork(row), key: keyOf(row) }),
       abort: (row) =>
         this.#calls.abortUpTo(keyOf(row), row.fence, new Aborted('cancelled', 'it was cancelled or forced')),
     }
@@ -677,7 +677,7 @@ export class RunningRuntime implements Runtime {
 
   /** Rows that the definitions given can't explain refuse the start, with counts. */
   async #checkRows(store: Store): Promise<void> {
-    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'request']
+    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'request', 'quota']
     const counts = await Promise.all(known.map((kind) => store.count({ kind })))
     const unknown: string[] = []
     const strangers = (await store.count({})) - counts.reduce((sum, count) => sum + count, 0)

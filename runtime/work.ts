@@ -1,7 +1,7 @@
 // One claim's work: raise the mark, run the driver's method, watch its time, and say how it ended once the
 // row may be released (rule R18). It never writes a row; the node that claimed does.
 
-import { holdRefs, parentRef, type Types } from '../machines/decision.ts'
+import { parentRef, type Types, takenRefs } from '../machines/decision.ts'
 import type { JsonObject, Progress, Ref, ResourceRow } from '../machines/row.ts'
 import { keyOf, type Store } from '../store/store.ts'
 import type { Call, Calls } from './calls.ts'
@@ -174,7 +174,7 @@ async function raiseMarks(
 
 /** The rows that take part, as they are now: the claim holds them. */
 async function relatedRows({ types, store }: Bench, row: ResourceRow): Promise<ResourceRow[]> {
-  const refs: Ref[] = holdRefs(types, row.kind, row.operation!.name, row.operation!.input)
+  const refs: Ref[] = takenRefs(types, row.kind, row.operation!.name, row.operation!.input)
   const parent = parentRef(types, row.kind, row.data)
   if (parent !== null) refs.push(parent)
   const related: ResourceRow[] = []

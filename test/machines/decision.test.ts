@@ -1,132 +1,23 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import { relatedRefs } from '../../machines/decision.ts'
 import {
   type Accepted,
   backup,
-  checkTypes,
   type Decision,
-  decide,
   defineResource,
-  emptyRow,
-  type Refused,
-  type ResourceEvent,
   type ResourceRow,
   type ResourceType,
   snapshot,
   statePathOf,
   volume,
 } from '../../machines/index.ts'
-import type { Claimant, Limits } from '../../machines/resource.ts'
+import type { Limits } from '../../machines/resource.ts'
 import type { JsonObject, ServiceRow } from '../../machines/row.ts'
 import { asList } from '../../machines/table.ts'
-import { limits, serviceRow } from '../kit/matrix.ts'
+import { limits } from '../kit/matrix.ts'
 import { clusterings, expectAtRest } from '../kit/rig.ts'
-
-/** Rows in memory and the decisions over them, as commit.ts would swap them. */
-class Rows {
-  readonly rows = new Map<string, ResourceRow>()
-  readonly cluster: string
-  readonly types: ReadonlyMap<string, ResourceType>
-  /** What the last accepted decision asked the runtime for. */
-  asked: readonly string[] = []
-  #at = 1_000
-
-  constructor(cluster: string, types: readonly ResourceType[] = [volume, snapshot, backup]) {
-    this.cluster = cluster
-    this.types = checkTypes(types)
-  }
-
-  get topic(): string {
-    return `${this.cluster}@file`
-  }
-
-  row(key: string): ResourceRow {
-    return this.rows.get(key)!
-  }
-
-  put(kind: string, id: string, change: Partial<ResourceRow> = {}): ResourceRow {
-    const row = { ...emptyRow(kind, id, this.topic), version: 1, status: 'available', ...change }
-    this.rows.set(`${kind}/${id}`, row)
-    return row
-  }
-
-  send(key: string, event: object): Decision {
-    const [kind, id] = key.split('/') as [string, string]
-    const before = this.rows.get(key) ?? emptyRow(kind, id, this.topic)
-    const sent = { at: this.#at++, ...event } as unknown as ResourceEvent
-    const loaded = new Map<string, ResourceRow | undefined>()
-    for (;;) {
-      const missing = relatedRefs(this.types, before, sent, loaded).filter(
-        (ref) => !loaded.has(`${ref.kind}/${ref.id}`),
-      )
-      if (missing.length === 0) break
-      for (const ref of missing) loaded.set(`${ref.kind}/${ref.id}`, this.rows.get(`${ref.kind}/${ref.id}`))
-    }
-    const decision = decide(this.types, before, loaded, sent)
-    if (decision.accepted) {
-      for (const row of decision.changes) this.rows.set(`${row.kind}/${row.id}`, row)
-      this.asked = decision.commands.map(({ type }) => type)
-    }
-    return decision
-  }
-
-  ok(key: string, event: object): Accepted {
-    const decision = this.send(key, event)
-    if (!decision.accepted) throw new Error(`${JSON.stringify(event)} refused: ${JSON.stringify(decision)}`)
-    return decision
-  }
-
-  no(key: string, event: object): Refused {
-    const decision = this.send(key, event)
-    if (decision.accepted) throw new Error(`${JSON.stringify(event)} was accepted`)
-    return decision
-  }
-
-  ask(key: string, operation: string, input: JsonObject = {}): Accepted {
-    return this.ok(key, { type: operation, input, request_id: null, related: {} })
-  }
-
-  claimant(host = 'h1', incarnation = 1, change: Partial<ServiceRow> = {}): Claimant {
-    const service = serviceRow({
-      id: `${this.topic}@${host}`,
-      cluster: this.cluster,
-      host,
-      incarnation,
-      ...change,
-    })
-    return { worker: `${host}@file`, host, incarnation, service }
-  }
-
-  claim(key: string, host = 'h1', incarnation = 1): Accepted {
-    return this.ok(key, { type: 'claim', claimant: this.claimant(host, incarnation) })
-  }
-
-  /** An end told by whoever has the row now. */
-  end(key: string, how: 'done' | 'failed', more: object = {}): Accepted {
-    const row = this.row(key)
-    const name = row.operation!.cleanup === null ? row.operation!.name : 'cleanup'
-    const error = { code: 'driver_failed', message: 'it broke' }
-    const owned = { claimant: this.claimant(row.host!, row.incarnation!), fence: row.fence }
-    return this.ok(key, {
-      type: `${name}.${how}`,
-      ...owned,
-      changes: {},
-      error,
-      not_before: 0,
-      limits,
-      ...more,
-    })
-  }
-
-  /** The life that has the row is over. */
-  clean(key: string, at_backend = false, change: object = {}): Decision {
-    const { worker, incarnation } = this.row(key)
-    const reason = `${worker} went down`
-    return this.send(key, { type: 'cleanup', worker, incarnation, at_backend, reason, limits, ...change })
-  }
-}
+import { Rows } from '../kit/rows.ts'
 
 const VOLUME = 'volume/v1'
 const BACKUP = 'backup/b1'
@@ -608,6 +499,22 @@ describe.each(cleanups)('Cleanup of $kind $name, $clustering', ({ kind, name, op
     expect(rows.row(key).error?.code).toBe('cleanup_failed')
     if (kind === 'backup' && operation.holds)
       expectAtRest(rows.row(VOLUME), operation.via === 'creating' ? 'available' : 'error_restoring')
+  })
+
+  test('cleaners that go down one after another are counted, and end it past the limit (rule R14)', () => {
+    const rows = working()
+    const used: Limits = { attempts: 1, cleanups: 3 }
+    rows.clean(key, true, { limits: used })
+    for (let failures = 1; failures < used.cleanups; failures++) {
+      rows.claim(key, `h${failures + 1}`)
+      expect(rows.clean(key, true, { limits: used }).accepted).toBe(true)
+      expect(statePathOf(rows.row(key))).toBe(`${operation.via}.cleanup_queued`)
+      expect(rows.row(key).operation!.cleanup).toMatchObject({ failures })
+    }
+    rows.claim(key, 'h4')
+    expect(rows.clean(key, true, { limits: used }).accepted).toBe(true)
+    expectAtRest(rows.row(key), failed)
+    expect(rows.row(key).error?.code).toBe('cleanup_failed')
   })
 
   if (operation.cleanup === 'requeue')

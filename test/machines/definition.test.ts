@@ -153,7 +153,7 @@ const faults: { fault: string; define: () => unknown; message: string }[] = [
   {
     fault: 'an instant operation that holds another resource',
     define: withOperations({ touch: { ...instant, holds: { page: { as: 'held', id: 'page_id' } } } }),
-    message: "operation 'touch': an instant operation can't hold other resources",
+    message: "operation 'touch': an instant operation can't have 'holds'",
   },
   {
     fault: "a list in 'to' of an operation that a driver does",
@@ -161,9 +161,29 @@ const faults: { fault: string; define: () => unknown; message: string }[] = [
     message: "operation 'change': only an instant operation may have a list in 'to'",
   },
   {
-    fault: "'change' on an operation that a driver does",
-    define: withOperations({ change: { change: () => ({}) } }),
-    message: "operation 'change': 'change' is for instant operations",
+    fault: "'choose' on an operation that a driver does",
+    define: withOperations({ change: { choose: () => 'ready' } }),
+    message: "operation 'change': 'choose' is for an instant operation with a list in 'to'",
+  },
+  {
+    fault: 'an end by code in an unknown status',
+    define: withOperations({ change: { ends: { busy: 'lost' } } }),
+    message: "operation 'change', ends of 'busy': unknown status 'lost'",
+  },
+  {
+    fault: 'an operation that moves nowhere',
+    define: withOperations({ change: { moves: true } }),
+    message: "operation 'change': 'moves' needs 'at'",
+  },
+  {
+    fault: 'an operation that nothing begins',
+    define: withOperations({ change: { from: [] } }),
+    message: "operation 'change': 'from' is empty, so nothing could ever begin it",
+  },
+  {
+    fault: 'an operation that follows one without a driver',
+    define: withOperations({ touch: instant, change: { follows: 'touch' } }),
+    message: "operation 'change': it follows 'touch', which is no operation with 'via'",
   },
   {
     fault: "an operation without 'failed'",
@@ -234,8 +254,8 @@ const faults: { fault: string; define: () => unknown; message: string }[] = [
   {
     fault: 'a hold that ends in an unknown status',
     define: () =>
-      over({ held: { copying: { from: 'ready', to: 'gone', failed: 'error', cleanup: 'error' } } }),
-    message: "held status 'copying': unknown status 'gone'",
+      over({ held: { copying: { from: 'ready', to: 'lost', failed: 'error', cleanup: 'error' } } }),
+    message: "held status 'copying': unknown status 'lost'",
   },
   {
     fault: 'a hold with an unknown cleanup',
