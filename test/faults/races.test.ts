@@ -153,6 +153,8 @@ test('a machine that stood still proves no silence: its nodes may beat before it
   const extending = accepted(await one.volume(id).extend({ size: 2 }))
   await rig.untilSo(() => rig.backend.running().length === 1)
   await rig.start({ name: 'p2', nodes: [] })
+  // Every scheduler has begun to count.
+  await rig.advance(5_000)
   // The first beat after the stall takes longer than the first sweeps.
   beats.shut()
   await rig.environment.stall(20_000)

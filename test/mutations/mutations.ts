@@ -15,6 +15,8 @@ export interface Mutation {
 
 const DECISIONS = 'test/machines/decision.test.ts'
 const RULES = 'test/sabotage/rules.test.ts'
+const RACES = 'test/faults/races.test.ts'
+const MAILBOX = 'test/runtime/mailbox.test.ts'
 const STORE_CONTRACT = 'test/store/contract.test.ts'
 const STORE_CRASH = 'test/store/crash.test.ts'
 const STORE_FAULT = 'test/store/fault.test.ts'
@@ -24,7 +26,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'fence-of-finish',
     breaks: 'R1: a finish compares the fence of its claim',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: '      context.fence === fence\n',
     replace: '      fence > 0\n',
     tests: [DECISIONS, RULES],
@@ -32,7 +34,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'incarnation-of-finish',
     breaks: 'R1, R2: a finish compares the incarnation of its claim',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: '      context.incarnation === claimant.incarnation &&\n',
     replace: '      claimant.incarnation > 0 &&\n',
     tests: [DECISIONS, RULES],
@@ -40,7 +42,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'cleaner-takes-one-life-less',
     breaks: 'R2: a cleaner takes claims up to the incarnation it saw down',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'context.incarnation <= incarnation',
     replace: 'context.incarnation < incarnation',
     tests: [DECISIONS, 'test/behaviours/crash.test.ts'],
@@ -48,7 +50,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'cleaner-takes-one-life-more',
     breaks: 'R2: a cleaner never takes the claim of a later life',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'context.incarnation <= incarnation',
     replace: 'context.incarnation <= incarnation + 1',
     tests: [DECISIONS, 'test/behaviours/crash.test.ts'],
@@ -56,7 +58,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'down-node-claims-and-finishes',
     breaks: 'R5: claim and finish compare the state of the service row',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: "service.state === 'up' && service.incarnation === incarnation",
     replace: 'service.incarnation === incarnation',
     tests: [DECISIONS, RULES],
@@ -64,7 +66,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'superseded-life-claims',
     breaks: 'R5: claim and finish compare the incarnation of the service row',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: "service.state === 'up' && service.incarnation === incarnation",
     replace: "service.state === 'up' && incarnation > 0",
     tests: [DECISIONS, RULES],
@@ -72,15 +74,15 @@ const claims: readonly Mutation[] = [
   {
     name: 'claim-of-another-topic',
     breaks: 'a node consumes the topic of its cluster and no other',
-    file: 'machines/resource.ts',
-    find: '}` === context.cluster',
+    file: 'machines/vocabulary.ts',
+    find: '}` === topicOfWork(context)',
     replace: '}` !== context.kind',
     tests: [DECISIONS],
   },
   {
     name: 'claim-keeps-the-fence',
     breaks: 'R2: the fence grows at each claim',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: '    const fence = context.fence + 1\n',
     replace: '    const fence = Math.max(context.fence, 1)\n',
     tests: [DECISIONS],
@@ -88,7 +90,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'attempts-not-counted',
     breaks: 'R15: claims of an operation are counted',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'operation.cleanup === null ? context.attempts + 1 : context.attempts,',
     replace: 'context.attempts,',
     tests: [DECISIONS, 'test/faults/driver.test.ts'],
@@ -96,7 +98,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'one-attempt-more',
     breaks: 'R15: past the limit an operation ends in its failed status',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'context.attempts >= (event',
     replace: 'context.attempts > (event',
     tests: [DECISIONS, 'test/faults/driver.test.ts'],
@@ -104,7 +106,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'requeue-keeps-the-fence',
     breaks: 'R2: the fence grows at each cleanup',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: '    incarnation: null,\n    fence: context.fence + 1,\n  })),\n  /** The cleanup must',
     replace: '    incarnation: null,\n    fence: context.fence,\n  })),\n  /** The cleanup must',
     tests: [DECISIONS],
@@ -112,7 +114,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'force-keeps-the-fence',
     breaks: 'R13: a force operation raises the fence',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'fence: params.rest ? context.fence : context.fence + 1,\n      error: null',
     replace: 'fence: context.fence,\n      error: null',
     tests: [DECISIONS],
@@ -120,7 +122,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'previous-status-in-transit',
     breaks: 'R13: previous_status is the last rest status, never a transitional one',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'previous_status: params.rest ? context.status : context.previous_status,\n      worker',
     replace: 'previous_status: context.status,\n      worker',
     tests: [DECISIONS],
@@ -128,7 +130,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'cancel-of-what-was-begun',
     breaks: 'a cancel undoes the accept only where no claim has begun anything',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'context.attempts === 0',
     replace: 'context.attempts >= 0',
     tests: [DECISIONS],
@@ -136,7 +138,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'failed-cleanup-is-due-at-once',
     breaks: 'R14: a cleanup that failed waits for its time',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: '?? 0) <= (event as { at: number }).at',
     replace: '?? 0) <= (event as { at: number }).at + 3_600_000',
     tests: [DECISIONS, 'test/behaviours/crash.test.ts'],
@@ -144,7 +146,7 @@ const claims: readonly Mutation[] = [
   {
     name: 'cleaners-that-go-down-not-counted',
     breaks: 'R14: cleanups that take their node down with them are counted',
-    file: 'machines/resource.ts',
+    file: 'machines/vocabulary.ts',
     find: 'cleanup: { ...cleanup, failures: cleanup.failures + 1 } },',
     replace: 'cleanup: { ...cleanup, failures: cleanup.failures } },',
     tests: [DECISIONS],
@@ -215,9 +217,9 @@ const swaps: readonly Mutation[] = [
     name: 'commands-before-the-swap',
     breaks: 'nothing is rung, driven or answered before the change it follows from is on disk',
     file: 'runtime/commit.ts',
-    find: '    const result = await store.transact(expect, changes)\n',
+    find: 'const result = await store.transact(expect, changes)\n',
     replace:
-      "    const early = (decision.commands as (typeof decision.commands)[number][]).splice(0); for (const { type, row: of } of early) runner[type as 'ring']?.(of); const result = await store.transact(expect, changes)\n",
+      "const early = (decision.commands as (typeof decision.commands)[number][]).splice(0); for (const { type, row: of } of early) runner[type as 'ring']?.(of); const result = await store.transact(expect, changes)\n",
     tests: ['test/behaviours/accept.test.ts', RULES],
   },
   {
@@ -226,7 +228,7 @@ const swaps: readonly Mutation[] = [
     file: 'runtime/commit.ts',
     find: 'if (ask.binds !== undefined) expect.push',
     replace: "if (ask.binds === '') expect.push",
-    tests: ['test/faults/pause.test.ts', RULES, 'test/behaviours/fence.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'request-row-not-written',
@@ -253,7 +255,7 @@ const lives: readonly Mutation[] = [
     file: 'runtime/registration.ts',
     find: '          { key: keyOf(service), version: service.version },\n          { key: keyOf(next)',
     replace: '          { key: keyOf(next)',
-    tests: ['test/behaviours/fence.test.ts', 'test/faults/lives.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'down-is-not-sticky',
@@ -269,7 +271,7 @@ const lives: readonly Mutation[] = [
     file: 'runtime/registration.ts',
     find: 'Math.max(0, ...services.map((service) => service.incarnation)) + 1',
     replace: '(own?.incarnation ?? 0) + 1',
-    tests: ['test/behaviours/routing.test.ts', 'test/faults/lives.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'takes-over-a-host-that-beats',
@@ -285,7 +287,7 @@ const lives: readonly Mutation[] = [
     file: 'runtime/registration.ts',
     find: 'cleaned_incarnation: left === 0 ?',
     replace: 'cleaned_incarnation: left >= 0 ?',
-    tests: ['test/faults/lives.test.ts', 'test/behaviours/crash.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'start-cleans-its-own-life',
@@ -320,7 +322,7 @@ const sweeps: readonly Mutation[] = [
     file: 'machines/scheduler.ts',
     find: 'context.swept_at === null || at - context.swept_at > 2 * context.sweep_ms',
     replace: 'context.swept_at === null',
-    tests: ['test/faults/pause.test.ts', 'test/behaviours/fence.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'down-without-the-beat-judged',
@@ -328,7 +330,7 @@ const sweeps: readonly Mutation[] = [
     file: 'runtime/scheduler.ts',
     find: 'expect.push({ key: `beat/',
     replace: 'if (service.version < 0) expect.push({ key: `beat/',
-    tests: ['test/faults/pause.test.ts', 'test/behaviours/fence.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'cleanup-done-unconditionally',
@@ -337,14 +339,15 @@ const sweeps: readonly Mutation[] = [
     find: '[{ key: keyOf(service), version: service.version }],\n      [{ put: next as unknown as StoredRow }],',
     replace:
       '[{ key: keyOf(service), version: ((await store.get(keyOf(service)))?.version ?? 0) }],\n      [{ put: { ...next, version: ((await store.get(keyOf(service)))?.version ?? 0) + 1 } as unknown as StoredRow }],',
-    tests: [RULES],
+    tests: [RACES],
   },
   {
-    name: 'cleanup-done-with-rows-left',
+    name: 'cleanup-done-with-the-down',
     breaks: 'R6: cleanup_done is written after the last row is put right',
     file: 'runtime/scheduler.ts',
-    find: 'if (left > 0) return\n',
-    replace: '',
+    find: "version: service.version + 1, state: 'down' }",
+    replace:
+      "version: service.version + 1, state: 'down' as const, cleaned_incarnation: service.incarnation }",
     tests: ['test/behaviours/crash.test.ts', 'test/faults/cleanup.test.ts'],
   },
   {
@@ -361,7 +364,7 @@ const sweeps: readonly Mutation[] = [
     file: 'runtime/scheduler.ts',
     find: 'this.#rung.set(topic, page.next)',
     replace: 'this.#rung.set(topic, null)',
-    tests: ['test/faults/mailbox.test.ts'],
+    tests: [RACES],
   },
   {
     name: 'cleaner-ignores-a-leftover-call',
@@ -394,7 +397,7 @@ const work: readonly Mutation[] = [
     name: 'mark-not-raised-before-the-driver',
     breaks: 'R8: from a claim on the backend refuses the claims before it',
     file: 'runtime/work.ts',
-    find: 'raiseMarks(bench.driver, row, Object.values(related), 0)',
+    find: 'raiseMarks(bench.driver, row, related, 0)',
     replace: 'Promise.resolve()',
     tests: ['test/faults/driver.test.ts', 'test/faults/pause.test.ts', RULES],
   },
@@ -404,7 +407,7 @@ const work: readonly Mutation[] = [
     file: 'runtime/work.ts',
     find: 'await driver.fence(other, other.fence + above)',
     replace: 'void other',
-    tests: ['test/faults/driver.test.ts', 'test/behaviours/crash.test.ts', RULES],
+    tests: [RACES],
   },
   {
     name: 'full-mailbox-takes-more',
@@ -420,7 +423,7 @@ const work: readonly Mutation[] = [
     file: 'runtime/mailbox.ts',
     find: 'if (this.#keys.size > 0) this.#wakeNext()',
     replace: '',
-    tests: ['test/faults/mailbox.test.ts', 'test/behaviours/routing.test.ts'],
+    tests: [MAILBOX],
   },
   {
     name: 'wakes-one-that-can-not-take',
@@ -428,7 +431,7 @@ const work: readonly Mutation[] = [
     file: 'runtime/mailbox.ts',
     find: 'if (wake()) return',
     replace: 'if (wake() || this.capacity > 0) return',
-    tests: ['test/faults/mailbox.test.ts', 'test/faults/lives.test.ts'],
+    tests: [MAILBOX],
   },
 ]
 
@@ -474,11 +477,11 @@ const journal: readonly Mutation[] = [
     tests: [STORE_CRASH],
   },
   {
-    name: 'folder-of-what-was-replayed-not-synced',
+    name: 'replayed-bytes-left-in-the-page-cache',
     breaks: 'what a reopened store shows is not taken back by a power cut',
     file: 'store/json/recovery.ts',
-    find: '  await fileSystem.syncFolder(folder)\n',
-    replace: '',
+    find: 'if (last !== null) await rewrite',
+    replace: 'if (last !== null && last.replayed.torn !== null) await rewrite',
     tests: [STORE_FAULT, STORE_CRASH],
   },
   {
@@ -586,7 +589,7 @@ const tables: readonly Mutation[] = [
     file: 'store/json/json_store.ts',
     find: 'else if (changes.length > 0 || onPending)',
     replace: 'else if (changes.length > 0 || (onPending && mustWait))',
-    tests: [STORE_CONTRACT, STORE_FAULT],
+    tests: [STORE_CRASH],
   },
   {
     name: 'page-repeats-its-last-row',
