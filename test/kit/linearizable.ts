@@ -17,8 +17,12 @@ export interface Interval {
  */
 export interface Model<State, Call> {
   step(state: State, call: Call): readonly State[]
-  /** Equal for equal states. */
-  textOf(state: State): string
+  /** Only states of one group are compared by `covers`. */
+  groupOf(state: State): string
+  /** Whatever is possible from `other` is possible from `state`; equal states cover each other. */
+  covers(state: State, other: State): boolean
+  /** Unanswered calls of one name do the same. */
+  nameOf(call: Call): string
   /** Calls that have one are taken in this order; null for a call that may stand anywhere. */
   rankOf(call: Call): number | null
 }
@@ -38,7 +42,6 @@ export type Linearization<State, Call> =
 
 interface Configuration<State, Call> {
   readonly state: State
-  readonly text: string
   /** Calls under way that have taken effect already. */
   readonly taken: ReadonlySet<Call>
 }
@@ -51,7 +54,7 @@ export function linearize<State, Call extends Interval>(
   most = 200_000,
 ): Linearization<State, Call> {
   const search = new Search(model, most)
-  let now: Configuration<State, Call>[] = [{ state: initial, text: model.textOf(initial), taken: new Set() }]
+  let now: Configuration<State, Call>[] = [{ state: initial, taken: new Set() }]
   const open = new Set<Call>()
   for (const { call, isAnswer } of momentsOf(calls)) {
     if (!isAnswer) {
@@ -65,10 +68,10 @@ export function linearize<State, Call extends Interval>(
       return { verdict: 'not_linearizable', visited: search.visited, call, before }
     }
     open.delete(call)
-    now = next.map(({ state, text, taken }) => {
+    now = next.map(({ state, taken }) => {
       const rest = new Set(taken)
       rest.delete(call)
-      return { state, text, taken: rest }
+      return { state, taken: rest }
     })
   }
   return { verdict: 'linearizable', visited: search.visited }
@@ -99,7 +102,7 @@ class Search<State, Call extends Interval> {
     call: Call,
     open: readonly Call[],
   ): Configuration<State, Call>[] | null {
-    const results = new Distinct<State, Call>()
+    const results = new Distinct(this.#model)
     for (const configuration of from) {
       // As few of the unanswered calls as it needs.
       let level = [configuration]
@@ -107,10 +110,9 @@ class Search<State, Call extends Interval> {
         const found = this.#takeAnswered(level, call, open, results)
         if (found === null) return null
         if (found.isTaken) break
-        const next = new Distinct<State, Call>()
+        const next = new Distinct(this.#model)
         for (const { state, taken } of found.seen)
-          for (const other of open)
-            if (other.answered === null && !taken.has(other)) this.#step(state, taken, other, next)
+          for (const other of this.#unanswered(open, taken)) this.#step(state, taken, other, next)
         level = next.all()
       }
     }
@@ -124,7 +126,7 @@ class Search<State, Call extends Interval> {
     open: readonly Call[],
     results: Distinct<State, Call>,
   ): { isTaken: boolean; seen: readonly Configuration<State, Call>[] } | null {
-    const seen = new Distinct<State, Call>()
+    const seen = new Distinct(this.#model)
     for (const configuration of from) seen.add(configuration)
     let isTaken = false
     // What is added meanwhile is looked at as well.
@@ -147,6 +149,17 @@ class Search<State, Call extends Interval> {
     return { isTaken, seen: seen.all() }
   }
 
+  /** One of each name: the others of that name would do the same. */
+  #unanswered(open: readonly Call[], taken: ReadonlySet<Call>): Iterable<Call> {
+    const byName = new Map<string, Call>()
+    for (const call of open) {
+      if (call.answered !== null || taken.has(call)) continue
+      const name = this.#model.nameOf(call)
+      if (!byName.has(name)) byName.set(name, call)
+    }
+    return byName.values()
+  }
+
   /** A call of a higher rank than one that is still to come would leave no place for that one. */
   #lowestRank(open: readonly Call[], taken: ReadonlySet<Call>): number {
     let lowest = Number.POSITIVE_INFINITY
@@ -160,22 +173,27 @@ class Search<State, Call extends Interval> {
   #step(state: State, taken: ReadonlySet<Call>, call: Call, into: Distinct<State, Call>): void {
     for (const next of this.#model.step(state, call)) {
       this.visited++
-      into.add({ state: next, text: this.#model.textOf(next), taken: new Set(taken).add(call) })
+      into.add({ state: next, taken: new Set(taken).add(call) })
     }
   }
 }
 
-/** Configurations without those that another one of the same state and fewer calls taken makes needless. */
+/** Configurations without those that another one makes needless. */
 class Distinct<State, Call extends Interval> {
+  readonly #model: Model<State, Call>
   readonly #list: Configuration<State, Call>[] = []
-  readonly #byState = new Map<string, ReadonlySet<Call>[]>()
+  readonly #groups = new Map<string, Configuration<State, Call>[]>()
+
+  constructor(model: Model<State, Call>) {
+    this.#model = model
+  }
 
   add(configuration: Configuration<State, Call>): void {
-    const { text, taken } = configuration
-    const known = this.#byState.get(text) ?? []
-    if (known.some((other) => makesNeedless(other, taken))) return
-    known.push(taken)
-    this.#byState.set(text, known)
+    const text = this.#model.groupOf(configuration.state)
+    const group = this.#groups.get(text) ?? []
+    if (group.some((other) => this.#makesNeedless(other, configuration))) return
+    group.push(configuration)
+    this.#groups.set(text, group)
     this.#list.push(configuration)
   }
 
@@ -186,12 +204,12 @@ class Distinct<State, Call extends Interval> {
   all(): Configuration<State, Call>[] {
     return this.#list
   }
-}
 
-/** The same answered calls, and of the unanswered ones no more. */
-function makesNeedless<Call extends Interval>(fewer: ReadonlySet<Call>, more: ReadonlySet<Call>): boolean {
-  if (fewer.size > more.size) return false
-  for (const call of fewer) if (!more.has(call)) return false
-  for (const call of more) if (call.answered !== null && !fewer.has(call)) return false
-  return true
+  /** The same answered calls are taken, of the unanswered ones no more, and as much is possible. */
+  #makesNeedless(one: Configuration<State, Call>, other: Configuration<State, Call>): boolean {
+    if (one.taken.size > other.taken.size || !this.#model.covers(one.state, other.state)) return false
+    for (const call of one.taken) if (!other.taken.has(call)) return false
+    for (const call of other.taken) if (call.answered !== null && !one.taken.has(call)) return false
+    return true
+  }
 }

@@ -74,8 +74,19 @@ class Register implements Model<RegisterState, RegisterCall> {
     this.#cancels = cancels
   }
 
-  textOf({ version, isExact, look, value }: RegisterState): string {
-    return `${isExact ? '=' : '>'}${version} ${textOf(look)} ${value ?? ''}`
+  groupOf({ look }: RegisterState): string {
+    return groupOf(look)
+  }
+
+  /** A lower version comes to every higher one by itself. */
+  covers(state: RegisterState, other: RegisterState): boolean {
+    if (!coversLook(state.look, other.look) || state.version > other.version) return false
+    if (state.version < other.version || !state.isExact) return true
+    return other.isExact && (state.value === null || state.value === other.value)
+  }
+
+  nameOf({ asked }: RegisterCall): string {
+    return asked.type === 'accept' ? `${asked.operation} ${asked.to ?? ''}` : asked.type
   }
 
   /** Whoever saw a version came before whoever saw a later one; an accept is the first to see its own. */
@@ -274,6 +285,17 @@ function matches(reached: Look, seen: Look): boolean {
   if (reached.at !== 'busy' || seen.at !== 'busy') return true
   if (reached.operation !== seen.operation || reached.previous !== seen.previous) return false
   return reached.accepted < 0 ? seen.accepted >= -reached.accepted : seen.accepted === reached.accepted
+}
+
+/** Both of one group: which version an operation was accepted at is all they may differ in. */
+function coversLook(look: Look | null, other: Look | null): boolean {
+  if (look?.at !== 'busy' || other?.at !== 'busy') return true
+  if (look.accepted >= 0) return look.accepted === other.accepted
+  return -look.accepted <= Math.abs(other.accepted)
+}
+
+function groupOf(look: Look | null): string {
+  return look?.at === 'busy' ? textOf({ ...look, accepted: 0 }) : textOf(look)
 }
 
 function textOf(look: Look | null): string {
