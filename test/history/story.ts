@@ -76,7 +76,10 @@ export function historyOf(calls: readonly ToldCall[]): History {
         const answer = () => {
           if (told === 'absent') call.absent()
           else if (told === 'accepted') call.accepted(key)
-          else if ('refused' in told) call.refused({ status: told.refused, guard: told.guard ?? null })
+          else if ('refused' in told)
+            call.refusal({
+              ...{ resource: { kind: 'volume', id: 'v1' }, found: told.refused, guard: told.guard ?? null },
+            })
           else call.row(told)
         }
         moments.push({ at: to, run: answer })

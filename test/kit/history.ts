@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { ResourceType } from '../../machines/definition.ts'
 import type { ResourceRow } from '../../machines/row.ts'
+import type { Refusal } from '../../runtime/accept.ts'
 import type { Answer, Runtime } from '../../runtime/api.ts'
 import { type Linearization, linearize, type Model } from './linearizable.ts'
 import {
@@ -38,7 +39,8 @@ export interface OpenCall {
   accepted(key: string): void
   /** There is nothing under this id. */
   absent(): void
-  refused(found: { readonly status: string; readonly guard: string | null; readonly key?: string }): void
+  /** As the runtime and its HTTP door tell it. */
+  refusal(told: Pick<Refusal, 'resource' | 'found' | 'guard'>): void
   /** The call certainly did nothing: its input was bad, or nothing could be written. */
   withdrawn(): void
 }
@@ -88,13 +90,16 @@ export class History {
       row: (row) => answer(answerOf(row), `${row.kind}/${row.id}`),
       accepted: (told) => answer({ type: 'accepted' }, told),
       absent: () => answer({ type: 'absent' }),
-      refused: ({ status, guard, key: whose }) => {
-        const told = whose ?? call.key
-        // A new resource that was not made was never anywhere.
-        if (told === null || (call.key === null && told.startsWith(`${key}/`))) this.#withdrawn.add(call)
+      refusal: ({ resource, found, guard }) => {
+        const told = `${resource.kind}/${resource.id}`
+        // A new resource that was not made was never anywhere; a cluster is no status.
+        const isNowhere = call.key === null && told.startsWith(`${key}/`)
+        if (isNowhere || found.startsWith('cluster ')) this.#withdrawn.add(call)
         // Another resource said no: of the one that was asked nothing is known.
         if (told !== call.key) call.asked = { type: 'read' }
-        answer({ type: 'refused', status, guard }, told)
+        // Where an operation is half-way is told with the status, as in `deleting.working`.
+        const status = found.split('.')[0]!
+        answer(found === 'absent' ? { type: 'absent' } : { type: 'refused', status, guard }, told)
       },
       withdrawn: () => this.#withdrawn.add(call),
     }
@@ -138,8 +143,7 @@ export function recordedClient(
 ): Pick<Runtime, 'accept' | 'cancel' | 'get'> {
   const told = (call: OpenCall, answer: Answer, asks: Asked & { type: 'accept' | 'cancel' }) => {
     if (!answer.ok) {
-      const { kind, id } = answer.resource
-      call.refused({ status: answer.found, guard: answer.guard, key: `${kind}/${id}` })
+      call.refusal(answer)
       return
     }
     const { kind, id } = answer.row

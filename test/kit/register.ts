@@ -239,8 +239,10 @@ interface Way {
 
 const isPrevious = (end: string) => end === 'previous' || end === 'restore'
 
-function endsOf({ to, failed, cleanup }: OperationShape): readonly string[] {
-  return [...asList(to), failed, cleanup].filter((end) => end !== undefined && end !== 'requeue') as string[]
+function endsOf({ to, failed, ends = {}, cleanup }: OperationShape): readonly string[] {
+  return [...asList(to), ...Object.values(ends), failed, cleanup].filter(
+    (end) => end !== undefined && end !== 'requeue',
+  ) as string[]
 }
 
 function heldEnds(shape: { to: string; failed: string; cleanup: string } | undefined): readonly string[] {
@@ -267,7 +269,8 @@ function outcomesOf(
   const previous = before.at === 'rest' ? before.status : before.at === 'absent' ? null : before.previous
   if (operation.via !== undefined)
     return [{ at: 'busy', status: operation.via, operation: name, accepted: -version, previous }]
-  const ends = to === undefined ? asList(operation.to) : [to]
+  const all = asList(operation.to)
+  const ends = to !== undefined && operation.choose === undefined && all.includes(to) ? [to] : all
   return ends
     .map((end) => (isPrevious(end) ? previous : end))
     .filter((status) => status !== null)
