@@ -1,7 +1,8 @@
 // npm run torture: the real `rekindle serve`, driven over HTTP by concurrent clients, killed with SIGKILL
 // at random moments, started again, and checked: what was acknowledged is there and ends at rest, what was
-// refused left no trace, nothing was worked on twice with one fence, files and rows agree. Prints the
-// command that repeats a failing run; exits 1 when a check fails.
+// refused left no trace, nothing was worked on twice with one fence, files and rows agree, and one order
+// explains every answer of every client (linearizability). Prints the command that repeats a failing run;
+// exits 1 when a check fails.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
@@ -9,8 +10,12 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import type { ResourceRow } from '../../machines/row.ts'
+import { backup } from '../../machines/backup.ts'
+import type { Ref, ResourceRow } from '../../machines/row.ts'
+import { snapshot } from '../../machines/snapshot.ts'
+import { volume } from '../../machines/volume.ts'
 import { scan } from '../../runtime/drivers/file.ts'
+import { History, type OpenCall, withoutEffect } from '../kit/history.ts'
 import { Witness } from './witness.ts'
 
 const { values } = parseArgs({
@@ -71,6 +76,7 @@ const told: Told = {
   unanswered: 0,
 }
 const faults: string[] = []
+const history = new History(() => performance.now())
 let url = ''
 let running = true
 /** Resolves when the server of now is up: clients wait for it instead of knocking at a closed door. */
@@ -110,8 +116,9 @@ async function call(method: string, path: string, body?: unknown, requestId?: st
 let requestIds = 0
 
 /** Creates; after a lost answer it asks again with the same request id, as a careful client does. */
-async function create(kind: string, body: Record<string, unknown>): Promise<string | null> {
+async function create(who: string, kind: string, body: Record<string, unknown>): Promise<string | null> {
   const requestId = `torture-${seed}-${++requestIds}`
+  const asked = history.invoke(who, kind, { type: 'accept', operation: 'create' })
   for (let tries = 0; tries < 20; tries++) {
     const reply = await call('POST', `/resources/${kind}`, body, requestId)
     if (reply === null || reply.status === 503) {
@@ -125,27 +132,54 @@ async function create(kind: string, body: Record<string, unknown>): Promise<stri
     const id = reply.body.id
     if (reply.status < 300 && typeof id === 'string') {
       note(kind, id)
+      if (reply.body.repeated === true) asked.accepted(`${kind}/${id}`)
+      else asked.row(reply.body.row as ResourceRow)
       told.requests.set(requestId, { body, kind, id })
       return id
     }
     told.refusals++
+    refuse(asked, reply)
     return null
   }
   return null
 }
 
+/** Writes down a definite no; after any other nobody knows what became of the call. */
+function refuse(asked: OpenCall, { body }: Reply): void {
+  const error = body.error as { code: string; resource: Ref; found: string; guard: string | null }
+  if (error.code === 'refused') asked.refusal(error)
+  else if (error.code === 'unknown_id') asked.absent()
+  else if (withoutEffect.includes(error.code)) asked.withdrawn()
+}
+
+/** One look at a row, whoever works on it. */
+async function look(who: string, kind: string, id: string): Promise<void> {
+  const asked = history.invoke(who, `${kind}/${id}`, { type: 'read' })
+  const reply = await call('GET', `/resources/${kind}/${id}`)
+  if (reply === null || reply.status === 503) await ready
+  else if (reply.status === 200) asked.row(reply.body as unknown as ResourceRow)
+  else refuse(asked, reply)
+}
+
 async function operate(
+  who: string,
   kind: string,
   id: string,
   operation: string,
   body?: Record<string, unknown>,
 ): Promise<void> {
   const size = body?.size as number | undefined
+  const asked = history.invoke(
+    who,
+    `${kind}/${id}`,
+    operation === 'cancel' ? { type: 'cancel' } : { type: 'accept', operation },
+  )
   const reply = await call('POST', `/resources/${kind}/${id}/${operation}`, body ?? {})
   if (reply !== null && reply.status >= 500 && reply.status !== 503)
     faults.push(`${operation} of ${kind} ${id} answered ${reply.status}: ${JSON.stringify(reply.body)}`)
   if (reply === null || reply.status === 503) {
     told.unanswered++
+    if (reply !== null) refuse(asked, reply)
     if (size !== undefined) setOf(told.askedSizes, id).add(size)
     await pause(20)
     await ready
@@ -153,10 +187,12 @@ async function operate(
   }
   if (reply.status < 300) {
     note(kind, id)
+    asked.row(reply.body.row as ResourceRow)
     if (size !== undefined) setOf(told.askedSizes, id).add(size)
     return
   }
   told.refusals++
+  refuse(asked, reply)
   if (size !== undefined) setOf(told.refusedSizes, id).add(size)
 }
 
@@ -178,36 +214,51 @@ let sizes = 0
 /** Sizes are unique, so that a row's size tells which accept it came from. */
 const uniqueSize = () => Number((0.002 + ++sizes * 0.000001).toFixed(6))
 
-/** One client: makes, extends, snapshots, backs up, restores, deletes, at random, until told to stop. */
-async function client(): Promise<void> {
-  const volumes: string[] = []
+/** Volumes that all clients ask things of at once: what is accepted of one is refused to another. */
+const shared: string[] = []
+const mostShared = 4
+
+/** One client: makes, extends, looks, snapshots, backs up, restores, deletes, at random, until told to stop. */
+async function client(number: number): Promise<void> {
+  const who = `client ${number}`
+  const own: string[] = []
   const snapshots: string[] = []
   const backups: string[] = []
   while (running) {
+    const volumes = shared.length > 0 && random() < 0.4 ? shared : own
     const dice = random()
-    if (volumes.length < 3 || dice < 0.15) {
+    if (own.length < 3 || dice < 0.12) {
       const size = uniqueSize()
-      const id = await create('volume', { name: `v${sizes}`, size })
+      const id = await create(who, 'volume', { name: `v${sizes}`, size })
       if (id !== null) {
-        volumes.push(id)
+        if (shared.length < mostShared) shared.push(id)
+        else own.push(id)
         setOf(told.askedSizes, id).add(size)
       }
-    } else if (dice < 0.45) await operate('volume', pick(volumes), 'extend', { size: uniqueSize() })
+    } else if (dice < 0.25) await look(who, 'volume', pick(volumes))
+    else if (dice < 0.45) await operate(who, 'volume', pick(volumes), 'extend', { size: uniqueSize() })
     else if (dice < 0.55) {
-      const id = await create('snapshot', { name: 's', volume_id: pick(volumes) })
+      const id = await create(who, 'snapshot', { name: 's', volume_id: pick(volumes) })
       if (id !== null) snapshots.push(id)
     } else if (dice < 0.65) {
-      const id = await create('backup', { name: 'b', volume_id: pick(volumes) })
+      const id = await create(who, 'backup', { name: 'b', volume_id: pick(volumes) })
       if (id !== null) backups.push(id)
     } else if (dice < 0.72 && backups.length > 0)
-      await operate('backup', pick(backups), 'restore', { volume_id: pick(volumes) })
-    else if (dice < 0.8 && snapshots.length > 0) await operate('snapshot', pick(snapshots), 'delete')
-    else if (dice < 0.86 && backups.length > 0) await operate('backup', pick(backups), 'delete')
-    else if (dice < 0.9) await operate('volume', pick(volumes), 'force_delete')
-    else if (dice < 0.97) await operate('volume', pick(volumes), 'delete')
-    else await operate('volume', pick(volumes), 'cancel')
-    if (volumes.length > 12) volumes.shift()
+      await operate(who, 'backup', pick(backups), 'restore', { volume_id: pick(volumes) })
+    else if (dice < 0.8 && snapshots.length > 0) await operate(who, 'snapshot', pick(snapshots), 'delete')
+    else if (dice < 0.86 && backups.length > 0) await operate(who, 'backup', pick(backups), 'delete')
+    else if (dice < 0.9) await operate(who, 'volume', leaving(volumes), 'force_delete')
+    else if (dice < 0.97) await operate(who, 'volume', leaving(volumes), 'delete')
+    else await operate(who, 'volume', pick(volumes), 'cancel')
+    if (own.length > 12) own.shift()
   }
+}
+
+/** One that may be deleted: sooner or later another takes its place among the shared ones. */
+function leaving(volumes: string[]): string {
+  const id = pick(volumes)
+  if (volumes === shared && random() < 0.3) shared.splice(shared.indexOf(id), 1)
+  return id
 }
 
 function start(data: string, port: number): { process: ChildProcess; up: Promise<void> } {
@@ -316,6 +367,21 @@ async function check(rows: Map<string, ResourceRow>, images: string): Promise<vo
   }
 }
 
+/** One order must explain what every client was told, the rows of the end included. */
+async function checkHistory(): Promise<string> {
+  const looks = new Map<string, OpenCall>()
+  for (const { key } of history.calls)
+    if (key !== null && !looks.has(key)) looks.set(key, history.invoke('the end', key, { type: 'read' }))
+  for (const kind of KINDS) for (const row of await listAll(kind)) looks.get(`${kind}/${row.id}`)?.row(row)
+  const result = history.check([volume, snapshot, backup])
+  if (result.verdict === 'not_linearizable') faults.push(`linearizability: ${result.explanation}`)
+  if (result.verdict === 'undecided')
+    faults.push(`linearizability: too long to decide for ${result.keys.join(', ')}`)
+  return result.verdict === 'linearizable'
+    ? `${result.calls} calls of ${result.resources} resources linearizable`
+    : result.verdict
+}
+
 async function run(): Promise<void> {
   const data = await mkdtemp(join(tmpdir(), 'rekindle-torture-'))
   const port = await freePort()
@@ -324,7 +390,7 @@ async function run(): Promise<void> {
   let server = start(data, port)
   await server.up
   witness.connect()
-  const working = Promise.all(Array.from({ length: clients }, client))
+  const working = Promise.all(Array.from({ length: clients }, (_, index) => client(index + 1)))
   for (let kill = 1; kill <= kills && faults.length === 0; kill++) {
     await pause(50 + random() * mostLife)
     await end(server.process, 'SIGKILL')
@@ -342,8 +408,9 @@ async function run(): Promise<void> {
   await check(rows, join(data, 'images'))
   await witness.close()
   witness.check(rows)
+  const linearizable = await checkHistory()
   await end(server.process, 'SIGTERM')
-  const summary = `${kills} kills, ${told.acknowledgements} accepts acknowledged, ${told.refusals} refused, ${told.unanswered} without an answer, ${witness.claims} claims seen, ${rows.size} resources at rest`
+  const summary = `${kills} kills, ${told.acknowledgements} accepts acknowledged, ${told.refusals} refused, ${told.unanswered} without an answer, ${witness.claims} claims seen, ${rows.size} resources at rest, ${linearizable}`
   if (faults.length > 0) {
     process.stdout.write(`${summary}\nFAILED:\n${faults.slice(0, 20).join('\n')}\n`)
     process.stdout.write(

@@ -17,4 +17,5 @@ test('what the real serve acknowledged survives kill -9 at random moments and co
   const code = await new Promise((resolve) => child.on('exit', resolve))
   expect(code, output).toBe(0)
   expect(output).toContain('every check held')
+  expect(output).toMatch(/[1-9]\d* calls of [1-9]\d* resources linearizable/)
 })
