@@ -36,6 +36,11 @@ export type DriverMethod = (context: DriverContext) => Promise<JsonObject | void
  */
 export interface Exported {
   readonly bytes: number
+  /**
+   * The name of the place it lies at, whoever asks and by whatever path: a driver that finds its own place
+   * here refuses to copy (`same_place`), since the source is removed afterwards.
+   */
+  readonly place?: string
   /** In order of `offset`. What no piece covers is zero; `data` is valid until the next piece is asked for. */
   pieces(signal: AbortSignal): AsyncIterable<{ readonly offset: number; readonly data: Uint8Array }>
   /** The SHA-256 of the whole content in hexadecimal, what no piece covers read as zeros. */

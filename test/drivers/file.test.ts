@@ -444,8 +444,10 @@ describe('images and backups', () => {
     await run(driver, 'create', big)
     const offsets = [0, 60 * MIB - 3, 130 * MIB, 256 * MIB - 30]
     await scatter(folder, 'v1', offsets)
-    await run(driver, 'create', rowOf(snapshot, {}, { fence: 1 }), { related: { volume: big } })
-    const facts = await run(driver, 'create', rowOf(backup, {}, { fence: 1 }), { related: { volume: big } })
+    await run(driver, 'create', rowOf(snapshot, snapshotData, { fence: 1 }), { related: { volume: big } })
+    const facts = await run(driver, 'create', rowOf(backup, backupData, { fence: 1 }), {
+      related: { volume: big },
+    })
     expect(facts).toMatchObject({ size: 0.25, bytes: 256 * MIB, chunks: 64, sha256: expect.any(String) })
     expect((await fs.readdir(join(folder, 'backups', 'b1'))).sort()).toEqual([
       ...['0.gz', '14.gz', '15.gz', '32.gz', '63.gz'],
@@ -591,7 +593,7 @@ describe('errors', () => {
     await expect(creating).rejects.toMatchObject({ code: 'bad_size' })
   })
 
-  test('a full disk is told as backend_full with its cause, and what was half made is gone', async () => {
+  test('a full disk is told as no_space with its cause, and what was half made is gone', async () => {
     const folder = await emptyFolder()
     await withVolume(folder)
     const before = await look(folder)
@@ -610,7 +612,7 @@ describe('errors', () => {
         related,
       },
     )
-    await expect(creating).rejects.toMatchObject({ code: 'backend_full', cause: full })
+    await expect(creating).rejects.toMatchObject({ code: 'no_space', cause: full })
     expect(await look(folder)).toEqual(before)
   })
 

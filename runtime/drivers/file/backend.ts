@@ -15,6 +15,7 @@ export type Disk = Pick<
 export interface Backend {
   /**
    * volumes/<id>.img, snapshots/<id>.img, backups/<id>/{manifest.json,<n>.gz}: the resources
+   * arrivals/<id>: where a volume was migrated here from, see migration.ts
    * fences/<kind>/<id>: the mark of a resource, see mark.ts
    * work/<kind>.<id>.<fence>/: the work of one claim, see claim.ts
    * trash/: on its way out
@@ -32,10 +33,14 @@ const HOMES = { volume: 'volumes', snapshot: 'snapshots', backup: 'backups' } as
 const ID = /^[a-z0-9][a-z0-9_-]{0,127}$/i
 const TAG = /^(volume|snapshot|backup)\.([a-z0-9][a-z0-9_-]{0,127})\.(\d{1,16})$/i
 
+export function isId(name: string): boolean {
+  return ID.test(name)
+}
+
 function checked(ref: Ref): { kind: Kind; id: string } {
   const kind = KINDS.find((known) => known === ref.kind)
   if (kind === undefined) throw fail('bad_id', `a file driver has no '${ref.kind}', only ${KINDS.join(', ')}`)
-  if (!ID.test(ref.id)) throw fail('bad_id', `the id '${ref.id}' of a ${kind} must match ${ID}`)
+  if (!isId(ref.id)) throw fail('bad_id', `the id '${ref.id}' of a ${kind} must match ${ID}`)
   return { kind, id: ref.id }
 }
 
@@ -43,9 +48,14 @@ export function homeOf(folder: string, kind: Kind): string {
   return join(folder, HOMES[kind])
 }
 
-/** The file (of a backup: the folder) that is the resource. */
-export function placeOf(folder: string, ref: Ref): string {
+/** Folders of notes beside the resources, one named as the id of each that has one. */
+export const ASIDES = ['arrivals'] as const
+export type Aside = (typeof ASIDES)[number]
+
+/** The file (of a backup: the folder) that is the resource; or its note in the folder `aside`. */
+export function placeOf(folder: string, ref: Ref, aside?: Aside): string {
   const { kind, id } = checked(ref)
+  if (aside !== undefined) return join(folder, aside, id)
   return join(homeOf(folder, kind), kind === 'backup' ? id : `${id}.img`)
 }
 
@@ -90,6 +100,13 @@ export async function idsAt(
 ): Promise<string[]> {
   const names = await disk.readdir(homeOf(folder, kind))
   return (kind === 'backup' ? names : names.map((name) => name.replace(/\.img$/, ''))).sort()
+}
+
+/** The place of what is needed; rejects where it is not there. */
+export async function presentPlace({ disk, folder }: Backend, ref: Ref): Promise<string> {
+  const place = placeOf(folder, ref)
+  if (!(await exists(disk, place))) throw fail('missing', `${ref.kind} ${ref.id} is not at the backend`)
+  return place
 }
 
 /** Makes the names in a folder durable: a rename or unlink is only done for good after this. */

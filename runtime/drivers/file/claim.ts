@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path'
 import { type Ref, type ResourceRow, sameRef } from '../../../machines/row.ts'
 import type { DriverContext } from '../../driver.ts'
 import {
+  type Aside,
   type Backend,
   type Claimed,
   exists,
@@ -33,12 +34,12 @@ import { raiseMark, readMark } from './mark.ts'
 export interface Claim {
   /** Comes before every effect: rejects when the signal is aborted or a newer claim raised the mark. */
   step(fraction: number, note?: string): Promise<void>
-  /** Where the claim makes what shall take the place of `ref`. Made empty-handed: nothing is there yet. */
-  work(ref: Ref): string
+  /** Where the claim makes what shall take the place of `ref` (or of its note `aside`); nothing is there yet. */
+  work(ref: Ref, aside?: Aside): string
   /** Puts the synced work in its place, at once and for good, over what was there. */
-  publish(ref: Ref): Promise<void>
+  publish(ref: Ref, aside?: Aside): Promise<void>
   /** Removes what is in the place of `ref`, at once and for good. Nothing there is fine. */
-  remove(ref: Ref): Promise<void>
+  remove(ref: Ref, aside?: Aside): Promise<void>
 }
 
 /**
@@ -79,10 +80,10 @@ function claimOver(
   home: string,
 ): Claim {
   const { disk, folder } = backend
-  const work = (ref: Ref) => {
+  const work = (ref: Ref, aside?: Aside) => {
     const claimed = claims.find((claim) => sameRef(claim.ref, ref))
     if (claimed === undefined) throw fail('fenced', `no claim on ${ref.kind} ${ref.id}`)
-    return join(home, tagOf(claimed))
+    return join(home, aside === undefined ? tagOf(claimed) : aside)
   }
   const check = async () => {
     context.signal.throwIfAborted()
@@ -95,18 +96,19 @@ function claimOver(
       await check()
       context.progress(fraction, note)
     },
-    async publish(ref) {
-      const place = placeOf(folder, ref)
+    async publish(ref, aside) {
+      const place = placeOf(folder, ref, aside)
       await check()
-      await disk.rename(work(ref), place)
+      await disk.rename(work(ref, aside), place)
       // A crash here may lose the name, not what is in it; the next run begins anew or finds it in place.
       await syncFolder(disk, dirname(place))
     },
-    async remove(ref) {
-      const place = placeOf(folder, ref)
+    async remove(ref, aside) {
+      const place = placeOf(folder, ref, aside)
+      const away = work(ref, aside)
       await check()
       try {
-        await disk.rename(place, work(ref))
+        await disk.rename(place, away)
       } catch (error) {
         if (!isErrno(error, 'ENOENT')) throw error
         // Either nothing is there to remove, or our folder is gone.
@@ -114,7 +116,7 @@ function claimOver(
       }
       // Also where nothing was there: an earlier run may have died between its rename and its sync.
       await syncFolder(disk, dirname(place))
-      await disk.rm(work(ref), { recursive: true, force: true })
+      await disk.rm(away, { recursive: true, force: true })
     },
   }
 }

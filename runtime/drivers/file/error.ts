@@ -15,8 +15,20 @@ export type FileDriverErrorCode =
   | 'backup_damaged'
   /** The backup holds more than its target can. */
   | 'backup_too_large'
+  /** What a volume is made from is larger than the volume, or a snapshot is not of its volume's size. */
+  | 'size_differs'
+  /** A backup that can't be the parent of this one. */
+  | 'bad_parent'
+  /** A delete: someone of this process reads it. */
+  | 'busy'
+  /** A volume can't be made here, another backend may do. */
+  | 'not_here'
+  /** A migration's source and target are one folder. */
+  | 'same_place'
+  /** What was copied by a migration is not what its source has. Nothing was put in place. */
+  | 'checksum_mismatch'
   /** Disk or quota full. */
-  | 'backend_full'
+  | 'no_space'
   /** The folder can't be made, listed, written or synced. */
   | 'backend_unusable'
   /** Any other failure of the file system; see the cause. */
@@ -37,5 +49,5 @@ export function worded(error: unknown, doing: string): unknown {
   if (!(error instanceof Error) || error instanceof DriverError) return error
   if ((error as NodeJS.ErrnoException).syscall === undefined) return error
   const full = isErrno(error, 'ENOSPC', 'EDQUOT')
-  return fail(full ? 'backend_full' : 'driver_failed', `${doing}: ${error.message}`, error)
+  return fail(full ? 'no_space' : 'driver_failed', `${doing}: ${error.message}`, error)
 }

@@ -1,5 +1,6 @@
 // A raw image: a file as long as the volume, with holes where nothing was written. Holes stay holes.
 
+import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import type { Backend, Disk } from './backend.ts'
@@ -58,22 +59,31 @@ export async function growImage(disk: Disk, path: string, bytes: number, claim: 
 }
 
 /**
- * Copies an image: shares its blocks where the file system can (at once, and a true point in time), else
- * piece by piece, leaving out what is zero. Then what is written to the source meanwhile may or may not be
- * in the copy.
+ * Copies an image and makes the copy at least `bytes` long. It shares blocks where the file system can (at
+ * once, and a true point in time), else goes piece by piece, leaving out what is zero. Then what is written
+ * to the source meanwhile may or may not be in the copy.
  *
  * All of the source is read, holes too: Node cannot ask where they are, and `stat.blocks` does not tell
  * (file systems that compress, embed or allocate late count fewer blocks than hold data).
  */
-export async function copyImage(backend: Backend, from: string, to: string, claim: Claim): Promise<void> {
+export async function copyImage(
+  backend: Backend,
+  from: string,
+  to: string,
+  claim: Claim,
+  bytes = 0,
+): Promise<void> {
   const { disk } = backend
   await claim.step(0, 'copying')
-  if (await reflinked(disk, from, to)) return writing(disk, to, 'r+', async () => undefined)
+  if (await reflinked(disk, from, to))
+    return writing(disk, to, 'r+', async (copy) => {
+      if ((await copy.stat()).size < bytes) await copy.truncate(bytes)
+    })
   await writing(disk, to, 'wx', async (copy) => {
-    for await (const { data, position, bytes } of piecesOf(backend, from)) {
-      await claim.step(position / bytes, 'copying')
-      if (position === 0) await copy.truncate(bytes)
-      await writeSparse(copy, data, position)
+    for await (const piece of piecesOf(backend, from)) {
+      await claim.step(piece.position / piece.bytes, 'copying')
+      if (piece.position === 0) await copy.truncate(Math.max(piece.bytes, bytes))
+      await writeSparse(copy, piece.data, piece.position)
     }
   })
 }
@@ -114,6 +124,20 @@ export async function* piecesOf({ disk, piece_bytes }: Backend, path: string): A
   } finally {
     await handle.close()
   }
+}
+
+/** The SHA-256 of an image, holes read as zeros; `step` comes before each piece. */
+export async function hashImage(
+  backend: Backend,
+  path: string,
+  step: (fraction: number) => Promise<void>,
+): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const { data, position, bytes } of piecesOf(backend, path)) {
+    await step(position / bytes)
+    hash.update(data)
+  }
+  return hash.digest('hex')
 }
 
 /** Zero at the front, and every byte like the one before it: two native steps, however long. */

@@ -1,19 +1,15 @@
 // Looks at a file driver's folder from outside, to compare files with rows. Changes nothing.
 
-import { createHash } from 'node:crypto'
 import * as fs from 'node:fs/promises'
-import { join } from 'node:path'
 import { idsAt, type Kind, placeOf } from './backend.ts'
-import { sha256 } from './backup.ts'
-import { piecesOf } from './image.ts'
+import { hashImage } from './image.ts'
+import { manifestOf, sha256 } from './manifest.ts'
 
 /** The SHA-256 of a volume's or snapshot's image; of a backup, that of its manifest, which covers its chunks. */
 export async function checksum(folder: string, kind: Kind, id: string): Promise<string> {
   const place = placeOf(folder, { kind, id })
-  if (kind === 'backup') return sha256(await fs.readFile(join(place, 'manifest.json')))
-  const hash = createHash('sha256')
-  for await (const { data } of piecesOf({ folder, disk: fs, piece_bytes: 1 << 22 }, place)) hash.update(data)
-  return hash.digest('hex')
+  if (kind === 'backup') return sha256(await fs.readFile(manifestOf(place)))
+  return hashImage({ folder, disk: fs, piece_bytes: 1 << 22 }, place, async () => undefined)
 }
 
 /** The ids present at the backend, sorted. What is half made or half removed is not present. */

@@ -53,7 +53,7 @@ export async function raiseMark({ folder, disk }: Backend, ref: Ref, fence: numb
 
 async function append(handle: FileHandle, line: string): Promise<void> {
   const { bytesWritten } = await handle.write(line)
-  if (bytesWritten < line.length) throw fail('backend_full', 'the mark could not be written whole')
+  if (bytesWritten < line.length) throw fail('no_space', 'the mark could not be written whole')
 }
 
 async function highest(handle: FileHandle): Promise<number> {
