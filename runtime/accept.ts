@@ -6,14 +6,14 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { parentRef, type Refused, type Types, takenRefs } from '../machines/decision.ts'
 import { isCreate, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
-import { place } from '../machines/placement.ts'
 import type { JsonObject, Ref, RequestRow, ResourceRow } from '../machines/row.ts'
 import type { OperationShape } from '../machines/table.ts'
-import { keyOf, type Store } from '../store/store.ts'
+import { type Key, keyOf, type Store } from '../store/store.ts'
 import { commit, type Runner, requestKey } from './commit.ts'
 import type { Directory } from './directory.ts'
 import type { Environment } from './environment.ts'
 import { type Issue, RekindleError } from './error.ts'
+import type { Forget, PlacementPolicy } from './placement.ts'
 
 /** Nothing was changed, sent or promised. */
 export interface Refusal {
@@ -31,7 +31,7 @@ export interface Refusal {
 export interface AcceptOptions {
   /** Makes the accept idempotent: the same id with the same body gives the same answer, for a day. */
   readonly request_id?: string
-  /** `cluster@backend` for a new resource; else it is placed by free capacity. */
+  /** `cluster@backend` for a new resource: there and nowhere else, no filter is asked. Else it is placed. */
   readonly cluster?: string
 }
 
@@ -39,6 +39,7 @@ export interface AcceptPorts {
   readonly types: Types
   readonly store: Store
   readonly directory: Directory
+  readonly placement: PlacementPolicy
   readonly environment: Environment
   readonly runner: Runner
 }
@@ -50,6 +51,12 @@ export interface AcceptedRow {
   readonly version: number
   /** The request id was given before; nothing new was accepted. */
   readonly repeated: boolean
+}
+
+/** Where a new resource is made, with the room kept for the operation until its row is on disk. */
+interface Room {
+  readonly topic: string | null
+  readonly forget: Forget
 }
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$/
@@ -82,14 +89,16 @@ export async function accept(
   const earlier = request === undefined ? null : await repeated(ports.store, request)
   if (earlier !== null) return earlier
   const ref = { kind, id: id ?? ports.environment.id() }
-  const cluster = creates ? await topicFor(ports, type, name, checked, options) : null
-  if (cluster !== null && typeof cluster !== 'string') return cluster
+  const key = keyOf(ref)
+  const room = creates
+    ? await topicFor(ports, type, name, checked, options, key)
+    : await roomFor(ports, key, name, checked)
   const outcome = await commit(
     ports.types,
     ports.store,
     {
       ref,
-      ...(cluster === null ? {} : { create_in: cluster }),
+      ...(room.topic === null ? {} : { create_in: room.topic }),
       ...(request === undefined ? {} : { request }),
       event: () => ({
         type: name,
@@ -100,11 +109,15 @@ export async function accept(
       }),
     },
     ports.runner,
-  )
+  ).catch((error: unknown) => {
+    room.forget()
+    throw error
+  })
   if (outcome.ok) {
     const version = outcome.row.operation?.accepted_version ?? outcome.row.version
     return { ok: true, row: outcome.row, version, repeated: false }
   }
+  room.forget()
   // Another call with this id may have been first, between our look and our swap: then its answer is ours.
   const first = request === undefined ? null : await repeated(ports.store, request)
   if (first !== null) return first
@@ -231,39 +244,49 @@ function issueOf(issue: StandardSchemaV1.Issue): Issue {
   return { path, message: issue.message }
 }
 
-/** Its parent's topic, or that of what it holds; else the one asked for; else by free capacity. */
+/** Where a new resource goes: to its parent, or to what takes part; else where it is asked to; else the best place. */
 async function topicFor(
   ports: AcceptPorts,
-  type: ResourceType,
+  { kind }: ResourceType,
   name: string,
   input: JsonObject,
   options: AcceptOptions,
-): Promise<string | Refusal> {
-  const { types, store, directory } = ports
-  const parent = parentRef(types, type.kind, input)
-  for (const ref of [...(parent === null ? [] : [parent]), ...takenRefs(types, type.kind, name, input)]) {
+  key: Key,
+): Promise<Room> {
+  const { types, store, directory, placement } = ports
+  const parent = parentRef(types, kind, input)
+  for (const ref of [...(parent === null ? [] : [parent]), ...takenRefs(types, kind, name, input)]) {
     checkId(ref.kind, ref.id)
     const row = (await store.get(keyOf(ref))) as ResourceRow | undefined
     if (row === undefined) throw unknownId(ref.kind, ref.id)
-    return row.cluster
+    const topic = row.cluster
+    if (parent !== null) return { topic, forget: () => {} }
+    return { topic, forget: placement.makeRoom(directory, key, topic, placement.wanted(kind, name, input)) }
   }
-  const views = directory.views()
-  if (options.cluster !== undefined) {
-    const topics = views.map(({ topic }) => topic)
-    if (topics.includes(options.cluster)) return options.cluster
+  const wanted = placement.wanted(kind, name, input)
+  if (options.cluster === undefined) return placement.choose(directory, key, wanted)
+  const topics = directory.views().map(({ topic }) => topic)
+  if (!topics.includes(options.cluster))
     throw new RekindleError(
       'unknown_cluster',
       `there is no cluster '${shown(options.cluster)}'${nearest(options.cluster, topics)}; known: ${topics.join(', ') || 'none'}`,
     )
+  return { topic: options.cluster, forget: () => {} }
+}
+
+/** Room for what an operation adds to what is there. An operation without input adds nothing. */
+async function roomFor(
+  { store, directory, placement }: AcceptPorts,
+  key: Key,
+  name: string,
+  input: JsonObject,
+): Promise<Room> {
+  const row =
+    Object.keys(input).length === 0 ? undefined : ((await store.get(key)) as ResourceRow | undefined)
+  return {
+    topic: null,
+    forget: row === undefined ? () => {} : placement.makeRoomFor(directory, row, name, input),
   }
-  const size = typeof input.size === 'number' ? input.size : 0
-  const placement = place(views, size)
-  if (placement.placed) return placement.topic
-  const why = placement.why.map(({ topic, reason }) => `${topic}: ${reason}`)
-  throw new RekindleError(
-    'no_cluster',
-    `no cluster can take it: ${why.join('; ') || 'no node was ever started'}`,
-  )
 }
 
 async function repeated(store: Store, asked: { id: string; hash: string }): Promise<AcceptedRow | null> {

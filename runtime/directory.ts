@@ -1,32 +1,71 @@
 // What is known of clusters and nodes, kept up with the change feed: who is where, who is up, what room
-// each cluster@backend reports. It is for routing new resources and for people; no claim or cleanup trusts it.
+// each cluster@backend reports and what was promised since. It is for placing new resources and for people;
+// no claim or cleanup trusts it.
 
+import type { ResourceType } from '../machines/definition.ts'
 import type { ClusterView } from '../machines/placement.ts'
-import type { BeatRow, ClusterRow, ServiceRow } from '../machines/row.ts'
-import type { Commit, Store } from '../store/store.ts'
+import type { BeatRow, ClusterRow, ResourceRow, ServiceRow } from '../machines/row.ts'
+import { type Commit, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { listAll } from './registration.ts'
+
+/** GiB that a running operation takes at a topic, which a report need not count yet. */
+export interface Taking {
+  readonly topic: string
+  readonly gib: number
+}
+
+/** What one resource takes: of a running operation, or of an accept that is not on disk yet (version 0). */
+interface Promised extends Taking {
+  readonly version: number
+  /** Names the operation among all that the row ever had. */
+  readonly accepted_version: number
+}
+
+/** What operations took that ended with the commits up to this one. */
+interface Ended {
+  offset: number
+  gib: number
+}
+
+/** More ends between two reports are counted together, until a report is later than the last of them. */
+const MOST_ENDED = 256
 
 export class Directory {
   readonly services = new Map<string, ServiceRow>()
   readonly beats = new Map<string, BeatRow>()
   readonly clusters = new Map<string, ClusterRow>()
+  readonly #takes: (row: ResourceRow) => Taking | null
+  readonly #promised = new Map<Key, Promised>()
+  /** The sum of those, by topic. */
+  readonly #running = new Map<string, { gib: number; count: number }>()
+  /** By topic, in commit order. */
+  readonly #ended = new Map<string, Ended[]>()
+  /** The resources that the feed told of while the directory was being loaded. */
+  #told: Set<Key> | null = new Set()
 
-  async load(store: Store): Promise<void> {
-    this.services.clear()
-    this.beats.clear()
-    this.clusters.clear()
-    for (const service of await listAll<ServiceRow>(store, 'service')) this.services.set(service.id, service)
-    for (const beat of await listAll<BeatRow>(store, 'beat')) this.beats.set(beat.id, beat)
-    for (const cluster of await listAll<ClusterRow>(store, 'cluster')) this.clusters.set(cluster.id, cluster)
+  /** `takes`: what a row's running operation takes, and where. */
+  constructor(takes: (row: ResourceRow) => Taking | null) {
+    this.#takes = takes
   }
 
-  see({ changes }: Commit): void {
+  /** Reads what is there. The feed may tell of changes meanwhile: those are later. */
+  async load(store: Store, types: Iterable<ResourceType>): Promise<void> {
+    for (const service of await listAll<ServiceRow>(store, 'service')) keepLast(this.services, service)
+    for (const beat of await listAll<BeatRow>(store, 'beat')) keepLast(this.beats, beat)
+    for (const cluster of await listAll<ClusterRow>(store, 'cluster')) keepLast(this.clusters, cluster)
+    for (const { kind, statuses } of types)
+      for (const status of statuses.transitional)
+        for (const row of await listAll<ResourceRow>(store, kind, status))
+          if (!this.#told!.has(keyOf(row))) this.#put(keyOf(row), this.#promisedBy(row))
+    this.#told = null
+  }
+
+  see({ changes, offset }: Commit): void {
     for (const { key, row } of changes) {
       const map = this.#mapOf(key)
-      if (map === undefined) continue
-      const id = key.slice(key.indexOf('/') + 1)
-      if (row === null) map.delete(id)
-      else if ((map.get(id)?.version ?? 0) < row.version) map.set(id, row as never)
+      if (map === undefined) this.#seeResource(key, row, offset)
+      else if (row === null) map.delete(key.slice(key.indexOf('/') + 1))
+      else keepLast(map, row)
     }
   }
 
@@ -37,34 +76,123 @@ export class Directory {
     return undefined
   }
 
-  /** One entry a topic, whichever of its nodes reported last (behaviour 40). */
+  // ---- what is promised ----
+
+  /**
+   * Counts what is about to be accepted, so that calls at the same time don't all see the same room. The row
+   * takes its place once it is on disk; where it never will be, the answer gives the room back.
+   */
+  reserve(key: Key, taking: Taking): () => void {
+    if (taking.gib <= 0 || this.#promised.has(key)) return () => {}
+    const mine: Promised = { ...taking, version: 0, accepted_version: 0 }
+    this.#put(key, mine)
+    return () => {
+      if (this.#promised.get(key) === mine) this.#put(key, null)
+    }
+  }
+
+  #seeResource(key: Key, row: StoredRow | null, offset: number): void {
+    this.#told?.add(key)
+    const before = this.#promised.get(key)
+    const now = row === null ? null : this.#promisedBy(row as unknown as ResourceRow)
+    // Moved, ended, or overtaken by another operation: it may have taken its space where it was.
+    if (before !== undefined && before.version > 0 && !isSame(before, now)) this.#end(before, offset)
+    if (before !== undefined || now !== null) this.#put(key, now)
+  }
+
+  #promisedBy(row: ResourceRow): Promised | null {
+    const takes = row.operation == null ? null : this.#takes(row)
+    if (takes === null) return null
+    return { ...takes, version: row.version, accepted_version: row.operation!.accepted_version }
+  }
+
+  #put(key: Key, next: Promised | null): void {
+    const before = this.#promised.get(key)
+    if (before !== undefined) this.#count(before, -1)
+    if (next === null) this.#promised.delete(key)
+    else {
+      this.#promised.set(key, next)
+      this.#count(next, 1)
+    }
+  }
+
+  #count({ topic, gib }: Taking, by: 1 | -1): void {
+    const sum = this.#running.get(topic) ?? { gib: 0, count: 0 }
+    const count = sum.count + by
+    // Begun anew from nothing, so that no rounding stays.
+    if (count === 0) this.#running.delete(topic)
+    else this.#running.set(topic, { gib: sum.gib + by * gib, count })
+  }
+
+  #end({ topic, gib }: Promised, offset: number): void {
+    const ended = this.#ended.get(topic) ?? []
+    this.#ended.set(topic, ended)
+    if (ended.length < MOST_ENDED) ended.push({ offset, gib })
+    else {
+      const last = ended.at(-1)!
+      last.offset = offset
+      last.gib += gib
+    }
+  }
+
+  /** What a report as of this commit does not count: all that still runs, and what ended after it. */
+  #pendingAt(topic: string, reported_offset: number): number {
+    const left = (this.#ended.get(topic) ?? []).filter(({ offset }) => offset > reported_offset)
+    if (left.length === 0) this.#ended.delete(topic)
+    else this.#ended.set(topic, left)
+    return left.reduce((sum, { gib }) => sum + gib, this.#running.get(topic)?.gib ?? 0)
+  }
+
+  // ---- the clusters ----
+
+  /**
+   * One entry a topic (behaviour 40), with the latest report of its nodes that are up; of any where none is.
+   * Latest by commit order as the node saw it when it asked its driver, so that a report which arrives late
+   * counts for nothing (behaviour 41) and no two clocks are compared.
+   */
   views(): ClusterView[] {
-    const views = new Map<
-      string,
-      { -readonly [K in keyof ClusterView]: ClusterView[K] } & { reported_at: number }
-    >()
+    const byTopic = new Map<string, ServiceRow[]>()
     for (const service of this.services.values()) {
       const topic = `${service.cluster}@${service.backend}`
-      const row = this.clusters.get(topic)
-      let view = views.get(topic)
-      if (view === undefined) {
-        view = {
-          topic,
-          up: false,
-          disabled: row?.disabled ?? false,
-          frozen: row?.frozen ?? false,
-          capabilities: null,
-          reported_at: 0,
-        }
-        views.set(topic, view)
-      }
-      view.up ||= service.state === 'up'
-      const beat = this.beats.get(service.id)
-      if (beat?.capabilities != null && beat.reported_at >= view.reported_at) {
-        view.capabilities = beat.capabilities
-        view.reported_at = beat.reported_at
-      }
+      const nodes = byTopic.get(topic)
+      if (nodes === undefined) byTopic.set(topic, [service])
+      else nodes.push(service)
     }
-    return [...views.values()].sort((a, b) => (a.topic < b.topic ? -1 : 1))
+    return [...byTopic.keys()].sort().map((topic) => {
+      const nodes = byTopic.get(topic)!
+      const up = nodes.filter(isUp)
+      const row = this.clusters.get(topic)
+      const report = this.#latest(up) ?? this.#latest(nodes)
+      return {
+        topic,
+        up: up.length > 0,
+        disabled: row?.disabled === true || (up.length > 0 && up.every(({ disabled }) => disabled)),
+        frozen: row?.frozen ?? false,
+        capabilities: report?.capabilities ?? null,
+        reported_at: report?.reported_at ?? null,
+        // Without a report there is nothing that it could be taken from.
+        pending_gib: this.#pendingAt(topic, report?.reported_offset ?? Number.POSITIVE_INFINITY),
+      }
+    })
   }
+
+  #latest(nodes: readonly ServiceRow[]): BeatRow | null {
+    let latest: BeatRow | null = null
+    for (const { id } of nodes) {
+      const beat = this.beats.get(id)
+      if (beat?.capabilities == null) continue
+      if ((beat.reported_offset ?? 0) >= (latest?.reported_offset ?? 0)) latest = beat
+    }
+    return latest
+  }
+}
+
+function isSame(before: Promised, now: Promised | null): boolean {
+  return now !== null && now.topic === before.topic && now.accepted_version === before.accepted_version
+}
+
+const isUp = ({ state }: ServiceRow): boolean => state === 'up'
+
+function keepLast(map: Map<string, { version: number }>, row: { id: string; version: number }): void {
+  if ((map.get(row.id)?.version ?? 0) < row.version) map.set(row.id, row)
 }

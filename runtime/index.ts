@@ -3,6 +3,16 @@
 export { backup } from '../machines/backup.ts'
 export { defineResource } from '../machines/definition.ts'
 export { DefinitionError } from '../machines/error.ts'
+export {
+  type ClusterFilter,
+  type ClusterView,
+  type ClusterWeigher,
+  freeCapacity,
+  type Requirement,
+  type Requirements,
+  type Wanted,
+  type WeighedBy,
+} from '../machines/placement.ts'
 export type * from '../machines/row.ts'
 export { snapshot } from '../machines/snapshot.ts'
 export { volume } from '../machines/volume.ts'
@@ -37,5 +47,6 @@ export { type Environment, realEnvironment, type Timer } from './environment.ts'
 export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { NodeConfig, Probe } from './node.ts'
 export type { RuntimeOptions } from './options.ts'
+export type { PlacementOptions, TypeSpecs } from './placement_options.ts'
 export { createRuntime } from './runtime.ts'
 export { defaultSettings, type Settings } from './settings.ts'

@@ -6,10 +6,11 @@ import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
 import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
 import type { Claimant, ResourceEvent } from '../machines/resource.ts'
-import type { Capabilities, Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
+import type { Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { type Call, type Calls, touchedBy } from './calls.ts'
+import { checkedCapabilities } from './capabilities.ts'
 import { cleanClaims, type Spared } from './cleanup.ts'
 import type { Clock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
@@ -17,7 +18,7 @@ import type { Driver } from './driver.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
 import type { Mailbox } from './mailbox.ts'
-import { Registration } from './registration.ts'
+import { Registration, type Report } from './registration.ts'
 import { limitsOf, type Settings } from './settings.ts'
 import { Aborted, type Ending, work } from './work.ts'
 
@@ -89,7 +90,7 @@ export class NodeLife {
   /** Beats that wait for a probe or the store. */
   #beating = 0
   #tick: Timer | null = null
-  #capabilities: Capabilities | null = null
+  #report: Report | null = null
   #over = false
   /** Aborts a driver's set-up that is still running at the end of this life. */
   readonly #setup = new AbortController()
@@ -224,6 +225,8 @@ export class NodeLife {
     })
     if (setUp !== undefined) await this.#within(this.#ports.settings.operation_timeout_ms, setUp)
     await this.#askCapabilities()
+    // Before it is up: what is placed here must find out what room there is.
+    if (this.#report !== null) await this.#beat()
     this.send({ type: 'set_up.done' })
   }
 
@@ -265,7 +268,7 @@ export class NodeLife {
     this.#beating++
     try {
       await this.#checkProbes()
-      const refused = await this.registration.beat(this.#capabilities)
+      const refused = await this.registration.beat(this.#report)
       this.storeTrouble = false
       this.send(refused === null ? { type: 'beat.done', sent_at } : { type: 'beat.refused', reason: refused })
     } catch (error) {
@@ -292,10 +295,16 @@ export class NodeLife {
 
   async #askCapabilities(): Promise<void> {
     try {
+      const { environment, store, settings } = this.#ports
+      const reported_at = environment.now()
+      // What ended up to here has its space taken already, so the answer counts it.
+      const reported_offset = store.offset()
       const asked = this.config.driver.capabilities?.()
       if (asked === undefined) return
-      const said = await this.#within(this.#ports.settings.fence_after_ms, asked)
-      this.#capabilities = { total_gib: said.total_gib, free_gib: said.free_gib }
+      const said = await this.#within(settings.fence_after_ms, asked)
+      // Another call, asked later, was answered sooner (behaviour 41).
+      if (reported_offset < (this.#report?.reported_offset ?? 0)) return
+      this.#report = { capabilities: checkedCapabilities(said), reported_at, reported_offset }
     } catch (error) {
       // Losing sight of the backend is not losing the store: the last report stands.
       this.#ports.log(`${this.address}: the driver could not say its capabilities: ${messageOf(error)}`)

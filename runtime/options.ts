@@ -6,6 +6,7 @@ import type { Store, StoreSource } from '../store/store.ts'
 import type { Environment } from './environment.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { NodeConfig } from './node.ts'
+import type { PlacementOptions } from './placement_options.ts'
 import type { Settings } from './settings.ts'
 
 export interface RuntimeOptions<Types extends readonly ResourceType[]> {
@@ -13,6 +14,8 @@ export interface RuntimeOptions<Types extends readonly ResourceType[]> {
   readonly resources: Types
   readonly nodes: readonly NodeConfig[]
   readonly settings?: Partial<Settings>
+  /** Where new resources go: filters, weighers and what each type asks of a cluster. */
+  readonly placement?: PlacementOptions
   readonly environment?: Environment
   /** Where the runtime tells what people may want to know; nowhere by default. */
   readonly log?: (message: string) => void

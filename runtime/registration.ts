@@ -21,6 +21,15 @@ export interface RegistrationPorts {
   readonly log: (message: string) => void
 }
 
+/** What a driver said of its backend, and when it was asked. */
+export interface Report {
+  readonly capabilities: Capabilities | null
+  /** By this node's clock; for people. */
+  readonly reported_at: number
+  /** The last commit before the driver was asked: whatever is durable up to there is counted in it. */
+  readonly reported_offset: number
+}
+
 export class Registration {
   /** `cluster@backend`. */
   readonly topic: string
@@ -179,8 +188,8 @@ export class Registration {
    * A durable swap of the beat row that binds the service row: it proves that the store takes writes. Resolves
    * with the reason where this life is no longer the one that is up, else with null.
    */
-  async beat(capabilities: Capabilities | null): Promise<string | null> {
-    const { store, environment } = this.#ports
+  async beat(report: Report | null): Promise<string | null> {
+    const { store } = this.#ports
     for (;;) {
       const [service, found] = await Promise.all([this.#service(), store.get(`beat/${this.id}`)])
       const fault = this.#notMine(service, 'starting', 'up')
@@ -192,8 +201,7 @@ export class Registration {
         version: (beat?.version ?? 0) + 1,
         incarnation: service.incarnation,
         counter: (beat?.counter ?? 0) + 1,
-        capabilities,
-        reported_at: environment.now(),
+        ...latest(report, beat?.incarnation === service.incarnation ? beat : undefined),
       }
       const result = await store.transact(
         [
@@ -222,17 +230,25 @@ export class Registration {
   }
 }
 
+/** A beat that was held up must not bring back an older report of this life (behaviour 41). */
+function latest(report: Report | null, found: BeatRow | undefined): Report {
+  const { capabilities = null, reported_at = 0, reported_offset = 0 } = found ?? {}
+  if (report !== null && report.reported_offset >= reported_offset) return report
+  return { capabilities, reported_at, reported_offset }
+}
+
 /** `cluster@backend`; a node without a cluster is a cluster of its own. */
 export function topicOf({ cluster, backend, host }: NodeConfig): string {
   return `${cluster ?? host}@${backend}`
 }
 
-/** All rows of a kind that has few. */
-export async function listAll<T>(store: Store, kind: string): Promise<T[]> {
+/** All rows of a kind, or of one status of it, where there are few. */
+export async function listAll<T>(store: Store, kind: string, status?: string): Promise<T[]> {
   const rows: unknown[] = []
+  const filter = status === undefined ? { kind } : { kind, status }
   let after: Key | null = null
   do {
-    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list({ kind }, { after })
+    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list(filter, { after })
     rows.push(...page.rows)
     after = page.next
   } while (after !== null)

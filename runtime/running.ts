@@ -43,6 +43,7 @@ import { messageOf, RekindleError } from './error.ts'
 import { Mailbox } from './mailbox.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
+import { PlacementPolicy } from './placement.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
 import { Turns } from './turns.ts'
@@ -64,6 +65,7 @@ export class RunningRuntime implements Runtime {
   readonly #options: RuntimeOptions<readonly ResourceType[]>
   readonly #seams: Seams
   readonly #types: ReadonlyMap<string, ResourceType>
+  readonly #placement: PlacementPolicy
   readonly #environment: Environment
   readonly #configs = new Map<string, NodeConfig>()
   readonly #mailboxes = new Map<string, Mailbox>()
@@ -101,6 +103,7 @@ export class RunningRuntime implements Runtime {
           'bad_settings',
           `a resource can't be named '${kind}': the runtime has a member of that name`,
         )
+    this.#placement = new PlacementPolicy(this.#types, options.placement)
     this.#environment = options.environment ?? realEnvironment()
     const topics: Record<string, string> = {}
     for (const config of options.nodes) {
@@ -188,14 +191,14 @@ export class RunningRuntime implements Runtime {
       await this.#checkRows(store)
       const { settings } = this
       const environment = this.#environment
-      const directory = new Directory()
+      const directory = new Directory((row) => this.#placement.takes(row))
       const found: { session?: Session; lost?: unknown } = {}
       store.onLost((cause) => {
         found.lost = cause
         if (found.session !== undefined) this.#lost(found.session, cause)
       })
       this.#watchFrom(store, (commit) => this.#see(directory, commit))
-      await directory.load(store)
+      await directory.load(store, this.kinds)
       // Lost or stopped meanwhile: no session begins, and the store is let go of below.
       if ('lost' in found) throw found.lost
       if (this.#stopping !== null) throw new RekindleError('stopped', 'the runtime is stopping')
@@ -554,6 +557,7 @@ export class RunningRuntime implements Runtime {
         types: this.#types,
         store: this.#storeFor('api', store),
         directory,
+        placement: this.#placement,
         environment: this.#environment,
         runner: this.#runner,
       })
