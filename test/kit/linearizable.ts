@@ -103,7 +103,7 @@ class Search<State, Call extends Interval> {
     open: readonly Call[],
   ): Configuration<State, Call>[] | null {
     const results = new Distinct(this.#model)
-    for (const configuration of from) {
+    for (const configuration of from.map((each) => this.#withoutEffect(each, open))) {
       // As few of the unanswered calls as it needs.
       let level = [configuration]
       while (level.length > 0) {
@@ -112,7 +112,7 @@ class Search<State, Call extends Interval> {
         if (found.isTaken) break
         const next = new Distinct(this.#model)
         for (const { state, taken } of found.seen)
-          for (const other of this.#unanswered(open, taken)) this.#step(state, taken, other, next)
+          for (const other of this.#unanswered(open, taken)) this.#step({ state, taken }, other, open, next)
         level = next.all()
       }
     }
@@ -132,7 +132,7 @@ class Search<State, Call extends Interval> {
     // What is added meanwhile is looked at as well.
     for (const configuration of seen) {
       if (this.visited > this.#most) return null
-      const { state, taken } = configuration
+      const { taken } = configuration
       if (taken.has(call)) {
         results.add(configuration)
         isTaken = true
@@ -143,7 +143,7 @@ class Search<State, Call extends Interval> {
         if (other.answered === null || taken.has(other)) continue
         const rank = this.#model.rankOf(other)
         if (rank !== null && rank > first) continue
-        this.#step(state, taken, other, seen)
+        this.#step(configuration, other, open, seen)
       }
     }
     return { isTaken, seen: seen.all() }
@@ -170,11 +170,29 @@ class Search<State, Call extends Interval> {
     return lowest
   }
 
-  #step(state: State, taken: ReadonlySet<Call>, call: Call, into: Distinct<State, Call>): void {
+  #step(
+    { state, taken }: Configuration<State, Call>,
+    call: Call,
+    open: readonly Call[],
+    into: Distinct<State, Call>,
+  ): void {
     for (const next of this.#model.step(state, call)) {
       this.visited++
-      into.add({ state: next, taken: new Set(taken).add(call) })
+      into.add(this.#withoutEffect({ state: next, taken: new Set(taken).add(call) }, open))
     }
+  }
+
+  /** Takes every call that is explained as things are and changes nothing: later it is only harder. */
+  #withoutEffect(
+    configuration: Configuration<State, Call>,
+    open: readonly Call[],
+  ): Configuration<State, Call> {
+    const { state } = configuration
+    const taken = new Set(configuration.taken)
+    for (const call of open)
+      if (call.answered !== null && !taken.has(call))
+        if (this.#model.step(state, call).some((next) => this.#model.covers(next, state))) taken.add(call)
+    return { state, taken }
   }
 }
 
@@ -205,10 +223,10 @@ class Distinct<State, Call extends Interval> {
     return this.#list
   }
 
-  /** The same answered calls are taken, of the unanswered ones no more, and as much is possible. */
+  /** No more of the unanswered calls are used up, all the answered ones are taken, and as much is possible. */
   #makesNeedless(one: Configuration<State, Call>, other: Configuration<State, Call>): boolean {
-    if (one.taken.size > other.taken.size || !this.#model.covers(one.state, other.state)) return false
-    for (const call of one.taken) if (!other.taken.has(call)) return false
+    if (!this.#model.covers(one.state, other.state)) return false
+    for (const call of one.taken) if (call.answered === null && !other.taken.has(call)) return false
     for (const call of other.taken) if (call.answered !== null && !one.taken.has(call)) return false
     return true
   }
