@@ -11,6 +11,7 @@ import type { JsonObject, Ref } from '../../../machines/row.ts'
 import { snapshot } from '../../../machines/snapshot.ts'
 import { asList, type OperationShape } from '../../../machines/table.ts'
 import { volume } from '../../../machines/volume.ts'
+import { RekindleError } from '../../../runtime/error.ts'
 import {
   builtInInputs,
   type CheckedInput,
@@ -80,6 +81,12 @@ export interface Asked {
   readonly instant: boolean
 }
 
+/** An operation of the kind that is not asked for. */
+export interface LeftOut {
+  readonly operation: string
+  readonly why: string
+}
+
 /** What a driver's effect of an operation does at the backend. */
 export type Effect = 'makes' | 'removes' | 'changes'
 
@@ -100,6 +107,7 @@ export interface Configuration {
   readonly oneProcess: boolean
   readonly driver: Required<DriverShape>
   readonly asked: readonly Asked[]
+  readonly leftOut: readonly LeftOut[]
   /** By kind: its operations with a driver, in the order of the table. */
   readonly operations: ReadonlyMap<string, readonly { readonly name: string; readonly effect: Effect }[]>
   readonly mailbox: number
@@ -166,7 +174,7 @@ export async function configurationFrom(options: ExploreOptions): Promise<Config
     throw new BadConfiguration(
       "in one process no node stalls alone and none has a twin: leave out 'pauses' and 'twins'",
     )
-  const inputs = await inputsFor(types, kind, options, driver.fences || oneProcess)
+  const { checked: inputs, leftOut } = await inputsFor(types, kind, options, driver.fences || oneProcess)
   const asked = askedOf(types, kind, inputs)
   const beside = companionsOf(types, kind, inputs, asked)
   if (beside.length > 0 && resources > 1)
@@ -192,6 +200,7 @@ export async function configurationFrom(options: ExploreOptions): Promise<Config
     oneProcess,
     driver,
     asked: asked.map(({ input, ...rest }) => ({ ...rest, input: withIds(input, 'completed', idOf) })),
+    leftOut,
     operations: new Map([...types].map(([of, { table }]) => [of, drivenBy(table)])),
     mailbox: whole('mailbox', options.mailbox ?? refs.length, 1, 8),
     merge: options.merge ?? true,
@@ -215,48 +224,83 @@ function drivenBy(table: ResourceType['table']): { name: string; effect: Effect 
     })
 }
 
-/** Checked inputs of the operations that are asked for, and of those that make what stands beside. */
+/**
+ * Checked inputs of the operations that are asked for, and of those that make what stands beside; and which
+ * operations of the kind are left out, and why.
+ */
 async function inputsFor(
   types: Types,
   kind: string,
   { only, inputs = {} }: ExploreOptions,
   mayForce: boolean,
-): Promise<CheckedInputs> {
+): Promise<{ readonly checked: CheckedInputs; readonly leftOut: readonly LeftOut[] }> {
   const { table } = types.get(kind)!
   for (const name of only ?? [])
     if (!Object.hasOwn(table.operations, name))
       throw new BadConfiguration(
         `${kind} has no operation '${name}'; there are ${Object.keys(table.operations).join(', ')}`,
       )
-  const isAsked = (name: string, { force, at, from }: OperationShape) =>
-    (only?.includes(name) ?? true) &&
-    // Nothing stops the call that a force operation interrupts in another process, where the backend can't.
-    (mayForce || force !== true) &&
-    // One topic is explored; what is driven at another one is not asked for.
-    at === undefined &&
-    from.length > 0
-  const narrowed = [...types.values()].map((type) => {
-    const operations = Object.entries(type.table.operations).filter(([name, operation]) =>
-      type.kind === kind ? isAsked(name, operation) : isCreate(operation),
-    )
-    return { ...type, table: { ...type.table, operations: Object.fromEntries(operations) } }
-  })
-  const known = [...types].filter(([of, { table }]) =>
-    builtIns.some((type) => type.kind === of && type.table === table),
-  )
-  const all: Inputs = {
-    ...Object.fromEntries(known.map(([of]) => [of, builtInInputs[of] ?? {}])),
-    ...inputs,
+  for (const [of, operations] of Object.entries(inputs))
+    for (const name of Object.keys(operations))
+      if (types.get(of)?.table.operations[name] === undefined)
+        throw new BadConfiguration(`inputs.${of}.${name}: there is no such operation`)
+  const checked = new Map<string, Map<string, readonly CheckedInput[]>>()
+  const leftOut: LeftOut[] = []
+  for (const type of types.values()) {
+    const ready = new Map<string, readonly CheckedInput[]>()
+    checked.set(type.kind, ready)
+    for (const [name, operation] of Object.entries(type.table.operations)) {
+      if (type.kind !== kind && !isCreate(operation)) continue
+      if (type.kind === kind && only?.includes(name) === false) continue
+      const why = whyNotAsked(operation, mayForce)
+      if (why !== null) {
+        leftOut.push({ operation: name, why })
+        continue
+      }
+      const isBuiltIn = builtIns.some((one) => one.kind === type.kind && one.table === type.table)
+      const listed = inputs[type.kind]?.[name] ?? (isBuiltIn ? builtInInputs[type.kind]?.[name] : undefined)
+      const given = listed ?? (operation.choose === undefined ? undefined : [{}])
+      const alone = { ...type, table: { ...type.table, operations: { [name]: operation } } }
+      try {
+        const one = await checkInputs([alone], given === undefined ? {} : { [type.kind]: { [name]: given } })
+        ready.set(name, one.get(type.kind)!.get(name)!)
+      } catch (error) {
+        // Nobody said what to ask it with: that is told, and no fault where it was not named.
+        if (!(error instanceof RekindleError) || listed !== undefined || only !== undefined) throw error
+        leftOut.push({ operation: name, why: error.message })
+      }
+    }
   }
-  const wanted = narrowed.map(({ kind: of, table: { operations } }) => [
-    of,
-    Object.fromEntries(
-      Object.entries(operations)
-        .map(([name, { choose }]) => [name, all[of]?.[name] ?? (choose === undefined ? undefined : [{}])])
-        .filter(([, listed]) => listed !== undefined),
-    ),
-  ])
-  return checkInputs(narrowed, Object.fromEntries(wanted))
+  if (only === undefined) leaveOutOthers(types, kind, checked, leftOut)
+  return { checked, leftOut }
+}
+
+/** What takes rows of kinds that a resource of this kind does not need to be made. */
+function leaveOutOthers(
+  types: Types,
+  kind: string,
+  checked: ReadonlyMap<string, Map<string, readonly CheckedInput[]>>,
+  leftOut: LeftOut[],
+): void {
+  const { operations } = types.get(kind)!.table
+  const kindsIn = (ready: readonly CheckedInput[]) =>
+    fewestIds(ready).flatMap(({ ids }) => ids.map((id) => id.kind))
+  const ready = checked.get(kind)!
+  const beside = [...ready].flatMap(([name, one]) => (isCreate(operations[name]!) ? kindsIn(one) : []))
+  for (const [name, one] of ready) {
+    const other = kindsIn(one).find((of) => !beside.includes(of))
+    if (other === undefined) continue
+    ready.delete(name)
+    leftOut.push({ operation: name, why: `it takes a row of ${other}; it is asked for where it is named` })
+  }
+}
+
+function whyNotAsked({ force, at, from }: OperationShape, mayForce: boolean): string | null {
+  if (at !== undefined) return 'it is driven at another topic, and one topic is explored'
+  if (from.length === 0) return 'nobody asks for it: it follows another operation'
+  if (force === true && !mayForce)
+    return 'in another process nothing stops the call that it interrupts, where the backend has no mark'
+  return null
 }
 
 /** The one resource of a kind that stands beside. */
@@ -328,4 +372,26 @@ function firstRows(types: Types, kinds: readonly string[], inputs: CheckedInputs
       children: Object.fromEntries(belonging.map((of) => [of, 1])),
     }
   })
+}
+
+/** What is explored, in one line. */
+export function inWords(configuration: Configuration): string {
+  const { kind, ofKind, hosts, lives, schedulers, budget, driver, oneProcess, topic, ruleOff } = configuration
+  const count = (number: number, what: string) => `${number} ${what}${number === 1 ? '' : 's'}`
+  const twins = lives.length - hosts.length
+  const faults = [
+    count(budget.crashes, 'crash').replace('crashs', 'crashes'),
+    count(budget.pauses, 'pause'),
+    count(budget.lostDoorbells, 'lost doorbell'),
+    count(budget.duplicatedDoorbells, 'duplicated doorbell'),
+    ...(budget.failures > 0 ? [count(budget.failures, 'failing call')] : []),
+  ]
+  return [
+    `${kind}: ${count(hosts.length, 'node')}${twins > 0 ? ` and ${count(twins, 'twin')}` : ''} in ${topic}`,
+    oneProcess ? ', all in one process, ' : ', ',
+    `${count(ofKind, 'resource')}, ${count(budget.operations, 'operation')}, ${count(schedulers, 'scheduler')}; `,
+    `faults: ${faults.join(', ')}; `,
+    `driver ${driver.fences ? 'with' : 'without'} a fence${driver.undoes ? ', undoes' : ''}${driver.stubborn ? ', ignores the abort' : ''}`,
+    ruleOff === null ? '' : `; rule ${ruleOff} off`,
+  ].join('')
 }

@@ -2,7 +2,13 @@
 // faults of a printed budget at every moment, and every invariant of the protocol in each of them. What it
 // says of a configuration is proof for that configuration, and for no larger one.
 
-import { type Configuration, configurationFrom, type ExploreOptions } from './configuration.ts'
+import {
+  type Configuration,
+  configurationFrom,
+  type ExploreOptions,
+  inWords,
+  type LeftOut,
+} from './configuration.ts'
 import { INVARIANTS, type Invariant, Model, NoRoom, SOMETIMES, type Sometimes } from './model.ts'
 import { type Found, type Limits, type Progress, search } from './search.ts'
 import { type Counterexample, counterexampleOf } from './tell.ts'
@@ -18,6 +24,10 @@ export interface Exploring extends ExploreOptions {
 export type Verdict = 'holds' | 'violated' | 'not checked'
 
 export interface Exploration {
+  /** What was explored, in one line; the fault budget is in it. */
+  readonly configuration: string
+  /** Operations of the kind that nobody asked for, and why. */
+  readonly leftOut: readonly LeftOut[]
   /** Every reachable state was seen. */
   readonly complete: boolean
   readonly why: Found['why']
@@ -80,6 +90,8 @@ function explorationFrom(model: Model, found: Found): Exploration {
     return invariant !== 'all_at_rest' || restJudged ? 'holds' : 'not checked'
   }
   return {
+    configuration: inWords(model.configuration),
+    leftOut: model.configuration.leftOut,
     complete,
     why: found.why,
     states,
