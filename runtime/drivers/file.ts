@@ -4,12 +4,13 @@
 
 import * as fs from 'node:fs/promises'
 import { resolve } from 'node:path'
+import type { Capabilities } from '../../machines/row.ts'
 import type { Driver, DriverContext, DriverMethod } from '../driver.ts'
 import type { Backend, Disk } from './file/backend.ts'
 import { createBackup, restore } from './file/backup.ts'
 import { shutOut, underClaim } from './file/claim.ts'
 import { worded } from './file/error.ts'
-import { GIB } from './file/image.ts'
+import { GIB, imageBytes } from './file/image.ts'
 import { exportImage, migrateVolume, releaseSource, undoMigration } from './file/migration.ts'
 import { remove } from './file/remove.ts'
 import { prepare } from './file/setup.ts'
@@ -25,6 +26,11 @@ export interface FileDriverOptions {
   readonly piece_bytes?: number
   /** How long the mark of a deleted resource is kept, at least: longer than any process stalls. Default 7 days. */
   readonly keep_marks_ms?: number
+  /**
+   * What placement is told besides the room: reserve, over-subscription, specs. With `thin`, what the images
+   * may grow to is counted at each heartbeat.
+   */
+  readonly capabilities?: Omit<Capabilities, 'total_gib' | 'free_gib' | 'provisioned_gib'>
   /** The file system, for tests that crash it. Default `node:fs/promises`. */
   readonly disk?: Disk
 }
@@ -44,7 +50,7 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * loses nothing; NFS, whose appends are not atomic; Windows, which cannot sync a folder.
  */
 export function fileDriver(folder: string, options: FileDriverOptions = {}): Driver {
-  const { piece_bytes = 4 << 20, keep_marks_ms = 7 * DAY_MS, disk = fs } = options
+  const { piece_bytes = 4 << 20, keep_marks_ms = 7 * DAY_MS, disk = fs, capabilities: told = {} } = options
   const backend: Backend = { folder: resolve(folder), disk, piece_bytes }
   const topics = new Set<string>()
   const removed: DriverMethod = (context) => remove(backend, context)
@@ -55,7 +61,9 @@ export function fileDriver(folder: string, options: FileDriverOptions = {}): Dri
     },
     async capabilities() {
       const { bsize, blocks, bavail } = await disk.statfs(backend.folder)
-      return { total_gib: (blocks * bsize) / GIB, free_gib: (bavail * bsize) / GIB }
+      const room = { total_gib: (blocks * bsize) / GIB, free_gib: (bavail * bsize) / GIB }
+      if (told.thin !== true) return { ...told, ...room }
+      return { ...told, ...room, provisioned_gib: (await imageBytes(backend)) / GIB }
     },
     async fence(row, fence) {
       try {

@@ -40,6 +40,8 @@ export interface Claim {
   publish(ref: Ref, aside?: Aside): Promise<void>
   /** Removes what is in the place of `ref`, at once and for good. Nothing there is fine. */
   remove(ref: Ref, aside?: Aside): Promise<void>
+  /** As remove, also after an abort: takes back what this claim published and shall not stay. */
+  retract(ref: Ref, aside?: Aside): Promise<void>
 }
 
 /**
@@ -90,6 +92,21 @@ function claimOver(
     await refuseIfFenced(backend, claims)
     context.signal.throwIfAborted()
   }
+  const take = async (ref: Ref, aside: Aside | undefined, check: () => Promise<void>) => {
+    const place = placeOf(folder, ref, aside)
+    const away = work(ref, aside)
+    await check()
+    try {
+      await disk.rename(place, away)
+    } catch (error) {
+      if (!isErrno(error, 'ENOENT')) throw error
+      // Either nothing is there to remove, or our folder is gone.
+      await check()
+    }
+    // Also where nothing was there: an earlier run may have died between its rename and its sync.
+    await syncFolder(disk, dirname(place))
+    await disk.rm(away, { recursive: true, force: true })
+  }
   return {
     work,
     async step(fraction, note) {
@@ -103,21 +120,8 @@ function claimOver(
       // A crash here may lose the name, not what is in it; the next run begins anew or finds it in place.
       await syncFolder(disk, dirname(place))
     },
-    async remove(ref, aside) {
-      const place = placeOf(folder, ref, aside)
-      const away = work(ref, aside)
-      await check()
-      try {
-        await disk.rename(place, away)
-      } catch (error) {
-        if (!isErrno(error, 'ENOENT')) throw error
-        // Either nothing is there to remove, or our folder is gone.
-        await check()
-      }
-      // Also where nothing was there: an earlier run may have died between its rename and its sync.
-      await syncFolder(disk, dirname(place))
-      await disk.rm(away, { recursive: true, force: true })
-    },
+    remove: (ref, aside) => take(ref, aside, check),
+    retract: (ref, aside) => take(ref, aside, () => refuseIfFenced(backend, claims)),
   }
 }
 

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
-import type { Backend, Disk } from './backend.ts'
+import { type Backend, type Disk, idsAt, placeOf } from './backend.ts'
 import type { Claim } from './claim.ts'
 import { fail, isErrno } from './error.ts'
 
@@ -21,6 +21,20 @@ export function bytesOf(size: unknown): number {
 /** The size in GiB: as it was asked for, if the image is that long, else as it is. */
 export function sizeOf(bytes: number, asked: unknown): number {
   return typeof asked === 'number' && asked > 0 && bytesOf(asked) === bytes ? asked : bytes / GIB
+}
+
+/** How long all images of volumes and snapshots are together, holes and all. */
+export async function imageBytes(backend: Backend): Promise<number> {
+  let bytes = 0
+  for (const kind of ['volume', 'snapshot'] as const)
+    for (const id of await idsAt(backend, kind))
+      try {
+        bytes += (await backend.disk.stat(placeOf(backend.folder, { kind, id }))).size
+      } catch (error) {
+        // Removed meanwhile.
+        if (!isErrno(error, 'ENOENT')) throw error
+      }
+  return bytes
 }
 
 /** Opens, acts, syncs, closes. What was written is durable when it resolves; the name may not be. */

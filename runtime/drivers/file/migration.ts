@@ -58,7 +58,7 @@ async function* exportedPieces(backend: Backend, image: string, signal: AbortSig
 }
 
 /** The folder, by whatever path. */
-async function nameOf({ disk, folder }: Backend): Promise<string> {
+export async function nameOf({ disk, folder }: Backend): Promise<string> {
   const { dev, ino } = await disk.stat(folder, { bigint: true })
   return `file:${hostname()}:${dev}:${ino}`
 }
@@ -80,16 +80,27 @@ export async function migrateVolume(backend: Backend, context: DriverContext) {
     const here = await hashImage(backend, copy, (fraction) => claim.step((1 + fraction) / 2, 'verifying'))
     if (here !== there)
       throw fail('checksum_mismatch', `the copy of volume ${row.id} has SHA-256 ${here}, its source ${there}`)
-    // First the note, or a crash in between would leave a copy that an undo takes for the volume itself.
-    const note = claim.work(row, 'arrivals')
-    await writing(backend.disk, note, 'wx', (handle) => handle.writeFile(row.cluster))
-    await claim.publish(row, 'arrivals')
-    await claim.publish(row)
+    await arrive(backend, row, claim)
     return { size: sizeOf(source.bytes, row.data.size) }
   })
 }
 
-async function copyExported(
+async function arrive(backend: Backend, row: ResourceRow, claim: Claim): Promise<void> {
+  const note = claim.work(row, 'arrivals')
+  await writing(backend.disk, note, 'wx', (handle) => handle.writeFile(row.cluster))
+  try {
+    // First the note, or a crash in between would leave a copy that an undo takes for the volume itself.
+    await claim.publish(row, 'arrivals')
+    await claim.publish(row)
+  } catch (error) {
+    // No undo follows a failure or a cancel: the row stays where it was, and nothing leads here any longer.
+    const taken = claim.retract(row).then(() => claim.retract(row, 'arrivals'))
+    await taken.catch(() => undefined)
+    throw error
+  }
+}
+
+export async function copyExported(
   { disk }: Backend,
   source: Exported,
   path: string,

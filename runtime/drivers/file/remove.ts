@@ -26,7 +26,7 @@ export async function removeWhole(claim: Claim, row: ResourceRow): Promise<void>
 }
 
 /** The snapshots that go with their volume. */
-function cascading({ row, input, relatedRows }: DriverContext): readonly ResourceRow[] {
+export function cascading({ row, input, relatedRows }: DriverContext): readonly ResourceRow[] {
   if (row.kind !== 'volume' || input.cascade !== true) return []
   const snapshots = relatedRows.filter(({ kind }) => kind === 'snapshot')
   for (const { id, data } of snapshots)

@@ -34,7 +34,7 @@ export async function createVolume(backend: Backend, context: DriverContext) {
   }
 }
 
-function sourceOf(context: DriverContext): ResourceRow | null {
+export function sourceOf(context: DriverContext): ResourceRow | null {
   const { row } = context
   const named = SOURCES.filter(([field]) => typeof row.data[field] === 'string')
   if (named.length > 1)
