@@ -1,0 +1,185 @@
+// A simulated run as text: the seed, and where it deviates from what the seed alone would do. Written by the
+// shrinker, read by people, committed, replayed. It knows the format and nothing of what the choices mean.
+
+import { nearest } from '../../machines/error.ts'
+import type { Json } from '../../machines/row.ts'
+
+/** One choice that is made otherwise than by default. */
+export interface ScenarioChoice {
+  /** Which choice of the run it is, from 0. */
+  readonly at: number
+  /** What is chosen there, for people: `kill h1`. One line, no ` = ` in it. */
+  readonly label: string
+  readonly choice: number
+}
+
+export interface Scenario {
+  /** What it shows, in a few lines; the comment at the top. */
+  readonly shows: string
+  readonly seed: number
+  /** Steps with faults. */
+  readonly steps: number
+  /** Whatever else the run was started with. */
+  readonly options: { readonly [name: string]: Json }
+  /** Rules that are switched off: `R2`. */
+  readonly rules_off: readonly string[]
+  /** The invariant that is violated, or `holds`. */
+  readonly expect: string
+  readonly choices: readonly ScenarioChoice[]
+}
+
+/** The text is no scenario; `line` says where, counted from 1. */
+export class ScenarioError extends Error {
+  readonly line: number
+  constructor(line: number, message: string) {
+    super(`line ${line}: ${message}`)
+    this.name = 'ScenarioError'
+    this.line = line
+  }
+}
+
+const words = ['seed', 'steps', 'option', 'rule-off', 'expect', 'at'] as const
+type Word = (typeof words)[number]
+
+/**
+ * The text of a scenario. `parseScenario` gives back an equal one.
+ *
+ * @example
+ * ```ts
+ * scenarioText({ shows: 'A fast restart.', seed: 7, steps: 40, options: { cluster: 'h1' }, rules_off: ['R2'],
+ *   expect: 'one_worker', choices: [{ at: 12, label: 'kill h1', choice: 1 }] })
+ * // # A fast restart.
+ * // seed 7
+ * // steps 40
+ * // option cluster "h1"
+ * // rule-off R2
+ * // expect one_worker
+ * //
+ * // at 12 kill h1 = 1
+ * ```
+ */
+export function scenarioText(scenario: Scenario): string {
+  const { shows, seed, steps, options, rules_off, expect, choices } = scenario
+  const lines = [
+    ...(shows === '' ? [] : shows.split('\n').map((line) => `# ${line}`.trimEnd())),
+    `seed ${seed}`,
+    `steps ${steps}`,
+    ...Object.entries(options).map(([name, value]) => `option ${name} ${JSON.stringify(value)}`),
+    ...rules_off.map((rule) => `rule-off ${rule}`),
+    `expect ${expect}`,
+    '',
+    ...choices.map(({ at, label, choice }) => `at ${at} ${oneLine(label)} = ${choice}`),
+  ]
+  return `${lines.join('\n').trimEnd()}\n`
+}
+
+/** Reads a scenario; throws a ScenarioError that names the line and what is wrong with it. */
+export function parseScenario(text: string): Scenario {
+  const reading = new Reading()
+  text.split(/\r?\n/).forEach((line, index) => {
+    reading.take(line.trimEnd(), index + 1)
+  })
+  return reading.end(text.split('\n').length)
+}
+
+class Reading {
+  readonly #shows: string[] = []
+  readonly #numbers = new Map<'seed' | 'steps', number>()
+  readonly #options: { [name: string]: Json } = {}
+  readonly #rules: string[] = []
+  readonly #choices: ScenarioChoice[] = []
+  #expect: string | null = null
+  /** Comments further down are the reader's own and are not kept. */
+  #isAtTop = true
+
+  take(line: string, number: number): void {
+    if (line.startsWith('#')) {
+      if (this.#isAtTop) this.#shows.push(line.replace(/^# ?/, ''))
+      return
+    }
+    if (line.trim() === '') return
+    this.#isAtTop = false
+    const [word] = line.split(/\s+/, 1) as [string]
+    const rest = line.slice(word.length).trim()
+    if (!isWord(word))
+      throw new ScenarioError(
+        number,
+        `'${word}' is no word of a scenario${nearest(word, words)}; known: ${words.join(', ')}`,
+      )
+    this.#takeWord(word, rest, number)
+  }
+
+  #takeWord(word: Word, rest: string, line: number): void {
+    if (word === 'seed' || word === 'steps') this.#takeNumber(word, rest, line)
+    else if (word === 'option') this.#takeOption(rest, line)
+    else if (word === 'rule-off') {
+      if (!/^R\d+$/.test(rest)) throw new ScenarioError(line, `'${rest}' is no rule, such as R2`)
+      this.#rules.push(rest)
+    } else if (word === 'expect') {
+      if (this.#expect !== null) throw new ScenarioError(line, "'expect' was said before")
+      if (!/^[a-z_]+$/.test(rest))
+        throw new ScenarioError(line, `'${rest}' is no invariant, such as one_worker, nor 'holds'`)
+      this.#expect = rest
+    } else this.#takeChoice(rest, line)
+  }
+
+  #takeNumber(word: 'seed' | 'steps', rest: string, line: number): void {
+    if (this.#numbers.has(word)) throw new ScenarioError(line, `'${word}' was said before`)
+    this.#numbers.set(word, wholeNumber(word, rest, line))
+  }
+
+  #takeOption(rest: string, line: number): void {
+    const [, name, value] = /^([A-Za-z_]\w*)\s+(.+)$/.exec(rest) ?? []
+    if (name === undefined)
+      throw new ScenarioError(line, `'option ${rest}' lacks a name and a value, as in: option cluster "h1"`)
+    if (Object.hasOwn(this.#options, name)) throw new ScenarioError(line, `option '${name}' was said before`)
+    try {
+      Object.defineProperty(this.#options, name, {
+        ...{ value: JSON.parse(value!) as Json, enumerable: true, configurable: true, writable: true },
+      })
+    } catch {
+      throw new ScenarioError(line, `the value of option '${name}' is not JSON: ${value}`)
+    }
+  }
+
+  #takeChoice(rest: string, line: number): void {
+    const [, at, label, choice] = /^(\S+)\s+(.*?)\s*= (\S+)$/.exec(rest) ?? []
+    if (at === undefined) throw new ScenarioError(line, `'at ${rest}' is no choice, as in: at 12 kill h1 = 1`)
+    const place = wholeNumber('at', at, line)
+    const last = this.#choices.at(-1)
+    if (last !== undefined && place <= last.at)
+      throw new ScenarioError(line, `choice ${place} stands after choice ${last.at}; they go upwards`)
+    this.#choices.push({ at: place, label: label!, choice: wholeNumber('the choice', choice!, line) })
+  }
+
+  end(lines: number): Scenario {
+    const needed = (word: 'seed' | 'steps'): number => {
+      const value = this.#numbers.get(word)
+      if (value === undefined) throw new ScenarioError(lines, `'${word}' is missing`)
+      return value
+    }
+    const seed = needed('seed')
+    const steps = needed('steps')
+    if (this.#expect === null)
+      throw new ScenarioError(lines, "'expect' is missing: the invariant that is violated, or 'holds'")
+    return {
+      ...{ shows: this.#shows.join('\n'), seed, steps, options: this.#options },
+      ...{ rules_off: this.#rules, expect: this.#expect, choices: this.#choices },
+    }
+  }
+}
+
+function isWord(word: string): word is Word {
+  return (words as readonly string[]).includes(word)
+}
+
+function wholeNumber(what: string, text: string, line: number): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
+    throw new ScenarioError(line, `${what} must be a whole number, and is '${text}'`)
+  return value
+}
+
+function oneLine(label: string): string {
+  return label.replace(/\s+/g, ' ').replaceAll(' = ', ' is ').trim()
+}
