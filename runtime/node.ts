@@ -7,6 +7,7 @@ import type { Types } from '../machines/decision.ts'
 import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
 import type { Claimant, ResourceEvent } from '../machines/resource.ts'
 import type { Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
+import { joined } from '../machines/service.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { type Call, type Calls, touchedBy } from './calls.ts'
@@ -254,7 +255,7 @@ export class NodeLife {
   }
 
   async #join(): Promise<void> {
-    const refused = await this.registration.swap((service) => ({ ...service, state: 'up' }), 'starting')
+    const refused = await this.registration.swap(joined, 'starting')
     if (refused === null) {
       this.send({ type: 'joined' })
       this.#ports.onUp(this)

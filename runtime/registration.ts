@@ -3,6 +3,7 @@
 // this one was declared down (rules R2, R5, R11). It decides nothing about when.
 
 import type { BeatRow, Capabilities, ClusterRow, ServiceRow } from '../machines/row.ts'
+import { type Identity, registered, runningLife, whyNotOf } from '../machines/service.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Clock } from './clock.ts'
 import type { Environment } from './environment.ts'
@@ -56,6 +57,12 @@ export class Registration {
     return this.#config.driver.fence !== undefined || this.#config.driver.undo !== undefined
   }
 
+  get #identity(): Identity {
+    const { backend, host } = this.#config
+    const cluster = this.topic.slice(0, this.topic.indexOf('@'))
+    return { id: this.id, cluster, backend, host, cleans_at_backend: this.cleansAtBackend }
+  }
+
   /**
    * Takes the next incarnation of this host@backend, whatever cluster its earlier lives were in. Resolves with
    * the reason where another life is up (rule R11), else with null.
@@ -64,42 +71,22 @@ export class Registration {
     const { store, environment, settings } = this.#ports
     for (;;) {
       const services = await this.#ownServices()
-      const running = store.exclusive
-        ? undefined
-        : services.find(({ state, incarnation }) => state !== 'down' && incarnation > this.#ports.endedHere)
+      const running = store.exclusive ? undefined : runningLife(services, this.#ports.endedHere)
       if (running !== undefined && !(await this.#isSilent(running))) {
         return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
       }
       if (this.#ports.isOver()) return 'it was stopped'
-      const own = services.find((service) => service.id === this.id)
-      const incarnation = Math.max(0, ...services.map((service) => service.incarnation)) + 1
-      const next: ServiceRow = {
-        kind: 'service',
-        id: this.id,
-        version: (own?.version ?? 0) + 1,
-        cluster: this.topic.slice(0, this.topic.indexOf('@')),
-        backend: this.#config.backend,
-        host: this.#config.host,
-        incarnation,
-        state: 'starting',
-        cleaned_incarnation: own?.cleaned_incarnation ?? 0,
-        cleans_at_backend: this.cleansAtBackend,
-        disabled: own?.disabled ?? false,
-        disabled_reason: own?.disabled_reason ?? null,
-      }
+      const { next, ended } = registered(services, this.#identity)
       const elsewhere = services.filter((service) => service.id !== this.id)
       for (const service of elsewhere)
         this.#ports.log(
           `${this.address} was in ${service.id}; its resources there are not moved to ${this.topic}`,
         )
       const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
-      if (own === undefined) expect.push({ key: keyOf(next), version: 0 })
-      const ended = elsewhere
-        .filter((service) => service.state !== 'down')
-        .map((service) => ({ put: { ...service, version: service.version + 1, state: 'down' as const } }))
-      const changes = [{ put: next }, ...ended].map((change) => change as unknown as { put: StoredRow })
+      if (next.version === 1) expect.push({ key: keyOf(next), version: 0 })
+      const changes = [next, ...ended].map((row) => ({ put: row as unknown as StoredRow }))
       if ((await store.transact(expect, changes)).ok) {
-        this.incarnation = incarnation
+        this.incarnation = next.incarnation
         await this.#makeCluster()
         return null
       }
@@ -162,7 +149,7 @@ export class Registration {
   ): Promise<string | null> {
     for (;;) {
       const service = await this.#service()
-      const fault = this.#notMine(service, ...states)
+      const fault = whyNotOf(service, this.incarnation, ...states)
       if (fault !== null || service === undefined) return fault
       const next = { ...change(service), version: service.version + 1 } as unknown as StoredRow
       const result = await this.#ports.store.transact(
@@ -177,13 +164,6 @@ export class Registration {
     return (await this.#ports.store.get(this.serviceKey)) as ServiceRow | undefined
   }
 
-  #notMine(service: ServiceRow | undefined, ...states: ServiceRow['state'][]): string | null {
-    if (service === undefined) return 'its service row was removed'
-    if (service.incarnation !== this.incarnation) return `life ${service.incarnation} has taken its place`
-    if (!states.includes(service.state)) return `it was declared ${service.state}`
-    return null
-  }
-
   /**
    * A durable swap of the beat row that binds the service row: it proves that the store takes writes. Resolves
    * with the reason where this life is no longer the one that is up, else with null.
@@ -192,7 +172,7 @@ export class Registration {
     const { store } = this.#ports
     for (;;) {
       const [service, found] = await Promise.all([this.#service(), store.get(`beat/${this.id}`)])
-      const fault = this.#notMine(service, 'starting', 'up')
+      const fault = whyNotOf(service, this.incarnation, 'starting', 'up')
       if (fault !== null || service === undefined) return fault
       const beat = found as BeatRow | undefined
       const next: BeatRow = {

@@ -5,6 +5,7 @@ import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
 import type { BeatRow, RequestRow, ResourceRow, ServiceRow } from '../machines/row.ts'
 import type { Duty, SchedulerContext, schedulerChart } from '../machines/scheduler.ts'
+import { closed, declaredDown } from '../machines/service.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Calls } from './calls.ts'
 import { cleanClaims, type Spared } from './cleanup.ts'
@@ -114,7 +115,7 @@ export class Scheduler {
   async #markDown({ service, beat }: Extract<Duty, { type: 'mark_down' }>): Promise<void> {
     const expect = [{ key: keyOf(service), version: service.version }]
     expect.push({ key: `beat/${service.id}`, version: beat?.version ?? 0 })
-    const down = { ...service, version: service.version + 1, state: 'down' } as unknown as StoredRow
+    const down = declaredDown(service) as unknown as StoredRow
     const result = await this.#ports.store.transact(expect, [{ put: down }])
     if (result.ok)
       this.#ports.log(
@@ -142,7 +143,7 @@ export class Scheduler {
     const worker = `${service.host}@${service.backend}`
     const left = await store.count({ worker, taken: true, incarnation_up_to: service.incarnation })
     if (left > 0) return
-    const next = { ...service, version: service.version + 1, cleaned_incarnation: service.incarnation }
+    const next = closed(service)
     // Lost: another scheduler wrote it, or the node has started again and will be looked at anew.
     await store.transact(
       [{ key: keyOf(service), version: service.version }],

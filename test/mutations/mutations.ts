@@ -260,7 +260,7 @@ const lives: readonly Mutation[] = [
   {
     name: 'down-is-not-sticky',
     breaks: 'R5: down is for the rest of that incarnation',
-    file: 'runtime/registration.ts',
+    file: 'machines/service.ts',
     find: 'if (!states.includes(service.state)) return',
     replace: 'if (states.length === 0) return',
     tests: ['test/behaviours/fence.test.ts', 'test/faults/pause.test.ts', RULES],
@@ -268,7 +268,7 @@ const lives: readonly Mutation[] = [
   {
     name: 'incarnations-by-cluster',
     breaks: 'R2: incarnations count by host@backend, whatever cluster its lives were in',
-    file: 'runtime/registration.ts',
+    file: 'machines/service.ts',
     find: 'Math.max(0, ...services.map((service) => service.incarnation)) + 1',
     replace: '(own?.incarnation ?? 0) + 1',
     tests: [RACES],
@@ -277,8 +277,8 @@ const lives: readonly Mutation[] = [
     name: 'takes-over-a-host-that-beats',
     breaks: 'R11: one life for each host@backend',
     file: 'runtime/registration.ts',
-    find: 'const running = store.exclusive\n',
-    replace: 'const running = store.exclusive || services.length > 0\n',
+    find: 'const running = store.exclusive ?',
+    replace: 'const running = store.exclusive || services.length > 0 ?',
     tests: ['test/behaviours/routing.test.ts', RULES],
   },
   {
@@ -344,7 +344,7 @@ const sweeps: readonly Mutation[] = [
   {
     name: 'cleanup-done-with-the-down',
     breaks: 'R6: cleanup_done is written after the last row is put right',
-    file: 'runtime/scheduler.ts',
+    file: 'machines/service.ts',
     find: "version: service.version + 1, state: 'down' }",
     replace:
       "version: service.version + 1, state: 'down' as const, cleaned_incarnation: service.incarnation }",
