@@ -23,7 +23,7 @@ export function roomOf(report: Capabilities | null, pending_gib: number, thick: 
   if (report === null || report.free_gib === null) return { free_gib: null, words: 'it does not say' }
   const { total_gib, free_gib, reserved_percent = 0 } = report
   const free = free_gib - pending_gib
-  const since = pending_gib > 0 ? `, ${gib(pending_gib)} of it promised since its report` : ''
+  const since = pending_gib > 0 ? `, ${gib(pending_gib)} promised since its report` : ''
   if (total_gib === null) {
     // No share of an unknown total can be kept back.
     if (reserved_percent > 0)

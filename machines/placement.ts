@@ -99,7 +99,8 @@ export function availability({ up, disabled, frozen }: ClusterView): true | stri
 export function capacity({ capabilities, pending_gib }: ClusterView, wanted: Wanted): true | string {
   if (wanted.size_gib <= 0) return true
   const { free_gib, words } = roomOf(capabilities, pending_gib, wanted.specs.provisioning === 'thick')
-  if (free_gib === null || free_gib >= wanted.size_gib) return true
+  // The last bit of a sum of fractions refuses nobody.
+  if (free_gib === null || free_gib + 1e-9 >= wanted.size_gib) return true
   return `${words}, ${gib(wanted.size_gib)} are asked for`
 }
 

@@ -4,13 +4,14 @@
 
 import assert from 'node:assert/strict'
 import { backup, type ResourceRow, type ResourceType, snapshot, volume } from '../../machines/index.ts'
-import type { JsonObject, ServiceRow } from '../../machines/row.ts'
+import type { Capabilities, ClusterRow, JsonObject, ServiceRow } from '../../machines/row.ts'
 import type { Answer, Runtime } from '../../runtime/api.ts'
 import type { Doors } from '../../runtime/doors.ts'
 import type { Driver, DriverContext, DriverMethod } from '../../runtime/driver.ts'
 import type { Environment } from '../../runtime/environment.ts'
 import type { NodeConfig } from '../../runtime/node.ts'
 import type { Seams } from '../../runtime/options.ts'
+import type { PlacementOptions } from '../../runtime/placement_options.ts'
 import { createRuntime } from '../../runtime/runtime.ts'
 import type { Settings } from '../../runtime/settings.ts'
 import { StoreError } from '../../store/error.ts'
@@ -61,7 +62,7 @@ export class ControlledDriver implements Driver {
   readonly marks: [string, number][] = []
   readonly operations: Driver['operations']
   auto: boolean
-  capabilities?: () => Promise<{ total_gib: number | null; free_gib: number | null }>
+  capabilities?: () => Promise<Capabilities>
   setup?: () => Promise<void>
   readonly fence?: (row: ResourceRow, fence: number) => Promise<void>
   readonly undo?: DriverMethod
@@ -138,6 +139,7 @@ export interface ProcessOptions {
   readonly backend?: string
   readonly driver?: Driver
   readonly settings?: Partial<Settings>
+  readonly placement?: PlacementOptions
   readonly seams?: Seams
   readonly resources?: readonly ResourceType[]
 }
@@ -200,7 +202,16 @@ export class World {
         return store
       },
     }
-    const { nodes, cluster = 'ssd', backend = 'file', driver, settings, seams, resources } = options
+    const {
+      nodes,
+      cluster = 'ssd',
+      backend = 'file',
+      driver,
+      settings,
+      placement,
+      seams,
+      resources,
+    } = options
     const runtime = await createRuntime(
       {
         store: source,
@@ -214,6 +225,7 @@ export class World {
         environment: this.#environmentOf(life),
         log: (message) => this.logs.push(message),
         ...(settings === undefined ? {} : { settings }),
+        ...(placement === undefined ? {} : { placement }),
       },
       {
         ...seams,
@@ -252,7 +264,7 @@ export class World {
   }
 
   /** Swaps one row from outside, as another process would. */
-  async put(row: ResourceRow | ServiceRow): Promise<void> {
+  async put(row: ResourceRow | ServiceRow | ClusterRow): Promise<void> {
     const store = await this.#store()
     const key = `${row.kind}/${row.id}`
     const version = (await store.get(key))?.version ?? 0
