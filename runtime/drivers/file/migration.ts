@@ -85,7 +85,8 @@ export async function migrateVolume(backend: Backend, context: DriverContext) {
   })
 }
 
-async function arrive(backend: Backend, row: ResourceRow, claim: Claim): Promise<void> {
+/** Publishes the copy in `work`, with its note; nothing of it stays where that fails. */
+export async function arrive(backend: Backend, row: ResourceRow, claim: Claim): Promise<void> {
   const note = claim.work(row, 'arrivals')
   await writing(backend.disk, note, 'wx', (handle) => handle.writeFile(row.cluster))
   try {
