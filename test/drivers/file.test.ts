@@ -1,78 +1,47 @@
 // The file driver over real files: the contract, crashes before every effect, stalls before every call.
 
-import { appendFileSync, existsSync } from 'node:fs'
+import { appendFileSync } from 'node:fs'
 import * as fs from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { JsonObject, ResourceRow } from '../../machines/row.ts'
-import type { Driver, DriverContext } from '../../runtime/driver.ts'
-import { KINDS } from '../../runtime/drivers/file/backend.ts'
-import { checksum, type FileDriverOptions, fileDriver, scan } from '../../runtime/drivers/file.ts'
-import { contextOf, type DriverStep, driverContract, rowOf, setupOf } from '../kit/driver_contract.ts'
-import { Crash, crashingDisk, stallingDisk, watchedDisk } from './watched_disk.ts'
+import type { JsonObject } from '../../machines/row.ts'
+import { checksum, fileDriver, scan } from '../../runtime/drivers/file.ts'
+import { contextOf, type DriverStep, driverContract, rowOf } from '../kit/driver_contract.ts'
+import {
+  abortEverywhere,
+  backup,
+  backupData,
+  copied,
+  crashEverywhere,
+  emptyFolder,
+  endOf,
+  imageOf,
+  leftIn,
+  look,
+  PIECES,
+  related,
+  removeFolders,
+  run,
+  type Scene,
+  SIZE,
+  scatter,
+  snapshot,
+  snapshotData,
+  stallEverywhere,
+  started,
+  target,
+  upToTheEnd,
+  volume,
+  volumeData,
+  withBackup,
+  withSnapshot,
+  withVolume,
+} from './file_rig.ts'
+import { stallingDisk, watchedDisk } from './watched_disk.ts'
 
-/** GiB: 64 KiB, in four pieces, so that there are places between them. */
-const SIZE = 2 ** -14
 const MIB = 2 ** 20
-const PIECES = { piece_bytes: 16 * 1024 }
 
-const volume = { kind: 'volume', id: 'v1' }
-const target = { kind: 'volume', id: 'v2' }
-const snapshot = { kind: 'snapshot', id: 's1' }
-const backup = { kind: 'backup', id: 'b1' }
-const volumeData = { name: 'data', size: SIZE }
-const snapshotData = { name: 'before', volume_id: 'v1', size: SIZE }
-const backupData = { name: 'nightly', volume_id: 'v1', size: SIZE }
-
-const folders: string[] = []
-afterEach(async () => {
-  await Promise.all(folders.splice(0).map((folder) => fs.rm(folder, { recursive: true, force: true })))
-})
-
-/** Where the crash or stall is made by the test, nothing hangs on what a disk does with a sync. */
-const IN_MEMORY = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
-
-async function emptyFolder(parent = tmpdir()): Promise<string> {
-  const folder = await fs.mkdtemp(join(parent, 'rekindle-file-'))
-  folders.push(folder)
-  return folder
-}
-
-async function started(folder: string, options: FileDriverOptions = {}): Promise<Driver> {
-  const driver = fileDriver(folder, { ...PIECES, ...options })
-  await driver.setup!(setupOf())
-  return driver
-}
-
-/** Every resource at the backend with its checksum, and what work was left behind (nothing ever should be). */
-async function look(folder: string) {
-  const present = await scan(folder)
-  const refs = KINDS.flatMap((kind) => present[kind].map((id) => ({ kind, id })))
-  const sums = refs.map(async ({ kind, id }) => [`${kind} ${id}`, await checksum(folder, kind, id)])
-  return { present: Object.fromEntries(await Promise.all(sums)), left: await leftIn(folder) }
-}
-
-async function leftIn(folder: string): Promise<string[]> {
-  return [...(await fs.readdir(join(folder, 'work'))), ...(await fs.readdir(join(folder, 'trash')))]
-}
-
-function run(driver: Driver, operation: string, row: ResourceRow, given: Partial<DriverContext> = {}) {
-  return driver.operations[row.kind]![operation]!(contextOf(row, operation, given))
-}
-
-function imageOf(folder: string, id = 'v1'): string {
-  return join(folder, 'volumes', `${id}.img`)
-}
-
-/** What a guest would have written: a few bytes far apart, some across the edge of a block or a piece. */
-async function scatter(folder: string, id: string, offsets: readonly number[]): Promise<void> {
-  const handle = await fs.open(imageOf(folder, id), 'r+')
-  for (const offset of offsets) await handle.write(`written at ${offset}`, offset)
-  await handle.close()
-}
-
-const OFFSETS = [0, 4090, 16 * 1024 - 5, 64 * 1024 - 20]
+afterEach(removeFolders)
 
 describe('the contract', () => {
   const story: DriverStep[] = [
@@ -94,40 +63,10 @@ describe('the contract', () => {
   driverContract({ story, open }, (title, check) => test(title, check))
 })
 
-/** One operation over a backend prepared for it, to be crashed, stalled and aborted. */
-interface Scene {
-  readonly title: string
-  readonly operation: string
-  readonly row: ResourceRow
-  readonly given?: Partial<DriverContext>
-  prepare(folder: string): Promise<void>
-}
-
-async function withVolume(folder: string) {
-  const driver = await started(folder)
-  await run(driver, 'create', rowOf(volume, volumeData, { fence: 1 }))
-  await scatter(folder, 'v1', OFFSETS)
-}
-
-async function withSnapshot(folder: string) {
-  await withVolume(folder)
-  const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
-  await run(await started(folder), 'create', rowOf(snapshot, snapshotData, { fence: 1 }), { related })
-}
-
-async function withBackup(folder: string) {
-  await withVolume(folder)
-  const driver = await started(folder)
-  const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
-  await run(driver, 'create', rowOf(backup, backupData, { fence: 1 }), { related })
-  await run(driver, 'create', rowOf(target, { name: 'copy', size: 2 * SIZE }, { fence: 1 }))
-  await scatter(folder, 'v2', [1000])
-}
-
-const related = { volume: rowOf(volume, volumeData, { fence: 1 }) }
 const SCENES: Scene[] = [
   {
     title: 'volume create',
+    takes_back: true,
     operation: 'create',
     row: rowOf(volume, volumeData, { fence: 2 }),
     prepare: async (folder) => void (await started(folder)),
@@ -147,6 +86,7 @@ const SCENES: Scene[] = [
   },
   {
     title: 'snapshot create',
+    takes_back: true,
     operation: 'create',
     row: rowOf(snapshot, snapshotData, { fence: 2 }),
     given: { related },
@@ -160,6 +100,7 @@ const SCENES: Scene[] = [
   },
   {
     title: 'backup create',
+    takes_back: true,
     operation: 'create',
     row: rowOf(backup, backupData, { fence: 2 }),
     given: { related },
@@ -183,128 +124,21 @@ const SCENES: Scene[] = [
   },
 ]
 
-function claimedAgain(row: ResourceRow): ResourceRow {
-  return { ...row, fence: row.fence + 1 }
-}
-
-/** A copy of a prepared backend, cheaper than preparing it again. Its driver needs no set-up. */
-async function copied(folder: string): Promise<string> {
-  const copy = await emptyFolder(IN_MEMORY)
-  for (const entry of await fs.readdir(folder, { recursive: true, withFileTypes: true })) {
-    const from = join(entry.parentPath, entry.name)
-    const to = join(copy, relative(folder, from))
-    await (entry.isDirectory() ? fs.mkdir(to) : fs.copyFile(from, to))
-  }
-  return copy
-}
-
-/** Tries 0, 1, 2, ..., some at a time, until one tells that it is past the end. Tells how many were not. */
-async function upToTheEnd(attempt: (n: number) => Promise<'past the end' | void>): Promise<number> {
-  for (let n = 0; ; n += 4) {
-    const ends = await Promise.all([n, n + 1, n + 2, n + 3].map(attempt))
-    const past = ends.indexOf('past the end')
-    if (past >= 0) return n + past
-  }
-}
-
-describe.each(SCENES)('a $title', ({ title, operation, row, given, prepare }) => {
-  async function prepared() {
-    const base = await emptyFolder(IN_MEMORY)
-    await prepare(base)
-    const before = await look(base)
-    const sample = await copied(base)
-    const result = await run(fileDriver(sample, PIECES), operation, row, given)
-    return { base, before, after: await look(sample), result }
-  }
-
+describe.each(SCENES)('a $title', (scene) => {
   test('that crashes before any of its effects is done by running it again, or undone, and leaves nothing else', async () => {
-    const { base, before, after, result } = await prepared()
-    const crashes = await upToTheEnd(async (n) => {
-      const folder = await copied(base)
-      const { disk, crashed } = crashingDisk(n)
-      const dying = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given)
-      const settled = await dying.then(
-        () => 'done',
-        (error) => error,
-      )
-      if (!crashed()) return 'past the end'
-      // Once all that counts is done, a failing removal of the own work folder is not told.
-      if (settled !== 'done') expect(settled).toBeInstanceOf(Crash)
-      const halfway = await look(folder)
-      expect([before.present, after.present]).toContainEqual(halfway.present)
-      if (settled === 'done') expect(halfway.present).toEqual(after.present)
-
-      const undone = await copied(folder)
-      await fileDriver(undone).undo!(contextOf(claimedAgain(row), operation, given))
-      expect(await look(undone)).toEqual(operation === 'create' ? before : { ...halfway, left: [] })
-
-      const again = n % 2 === 0 ? claimedAgain(row) : row
-      expect(await run(fileDriver(folder, PIECES), operation, again, given)).toEqual(result)
-      expect(await look(folder)).toEqual(after)
-    })
-    expect(crashes).toBeGreaterThan(5)
+    expect(await crashEverywhere(scene)).toBeGreaterThan(5)
   })
 
   test('that stalls before any of its effects changes nothing once a newer fence is raised', async () => {
-    const { base, before, after } = await prepared()
-    let refused = 0
-    await upToTheEnd(async (n) => {
-      const folder = await copied(base)
-      const { disk, stalled, release } = stallingDisk(n)
-      const settled = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given).then(
-        () => 'done',
-        (error) => error.code,
-      )
-      if ((await Promise.race([stalled, settled])) !== 'stalled') return 'past the end'
-      await fileDriver(folder).fence!(row, row.fence + 1)
-      const fenced = await look(folder)
-      expect([before.present, after.present]).toContainEqual(fenced.present)
-      release()
-      const code = await settled
-      const woken = await look(folder)
-      expect(woken.left).toEqual([])
-      // Growing is the one effect that is not a rename: a gap of two calls, and it loses nothing.
-      if (title !== 'volume extend') expect(woken.present).toEqual(fenced.present)
-      else expect([before.present, after.present]).toContainEqual(woken.present)
-      expect(['fenced', 'done']).toContain(code)
-      if (code === 'fenced') refused++
-      else expect(woken.present).toEqual(after.present)
-    })
-    expect(refused).toBeGreaterThan(5)
+    expect(await stallEverywhere(scene)).toBeGreaterThan(5)
   })
 })
 
 describe('an abort', () => {
   test.each(SCENES.filter(({ title }) => /(snapshot|backup) (create|restore)/.test(title)))(
     'between any two pieces of a $title rejects with the reason and leaves the backend as it was',
-    async ({ operation, row, given, prepare }) => {
-      const base = await emptyFolder()
-      await prepare(base)
-      const driver = await started(base)
-      const before = await look(base)
-      let aborts = 0
-      for (let n = 0; ; n++) {
-        const control = new AbortController()
-        const reason = new Error(`aborted at piece ${n}`)
-        let steps = 0
-        const progress = () => {
-          if (steps++ === n) control.abort(reason)
-        }
-        const fenced = { ...row, fence: row.fence + n }
-        const settled = await run(driver, operation, fenced, {
-          ...given,
-          signal: control.signal,
-          progress,
-        }).then(
-          () => null,
-          (error) => error,
-        )
-        if (!control.signal.aborted) break
-        expect(settled).toBe(reason)
-        expect(await look(base)).toEqual(before)
-        aborts++
-      }
-      expect(aborts).toBeGreaterThanOrEqual(5)
+    async (scene) => {
+      expect(await abortEverywhere(scene)).toBeGreaterThanOrEqual(5)
     },
   )
 })
@@ -372,10 +206,7 @@ describe('a fence', () => {
     await upToTheEnd(async (n) => {
       const folder = await copied(base)
       const { disk, stalled, release } = stallingDisk(n)
-      const settled = run(fileDriver(folder, { ...PIECES, disk }), operation, row, given).then(
-        () => 'done',
-        (error) => error.code,
-      )
+      const settled = endOf(run(fileDriver(folder, { ...PIECES, disk }), operation, row, given))
       if ((await Promise.race([stalled, settled])) !== 'stalled') return 'past the end'
       await fileDriver(folder).fence!(rowOf(target, {}), 3)
       const fenced = await look(folder)
