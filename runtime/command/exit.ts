@@ -8,6 +8,8 @@ export const EXIT = {
   /** Refused by the resource, or in conflict with something that is there already. */
   refused: 3,
   unreachable: 4,
+  /** Not finished within its limit. */
+  unfinished: 5,
   /** Ctrl-C, as shells count it. */
   interrupted: 130,
 } as const

@@ -8,6 +8,7 @@ import { Command, CommanderError } from 'commander'
 import { addDemoCommand } from './demo_command.ts'
 import { addEventsCommand } from './events.ts'
 import { EXIT, Exit } from './exit.ts'
+import { addExploreCommand } from './explore.ts'
 import { addNodeCommands } from './nodes.ts'
 import { withExample } from './options.ts'
 import { printJson, tell } from './output.ts'
@@ -26,6 +27,7 @@ addDemoCommand(program)
 addResourceCommands(program)
 addNodeCommands(program)
 addEventsCommand(program)
+addExploreCommand(program)
 
 // A reader that has seen enough (`rekindle list volume | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
