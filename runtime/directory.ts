@@ -19,6 +19,8 @@ interface Promised extends Taking {
   readonly version: number
   /** Names the operation among all that the row ever had. */
   readonly accepted_version: number
+  /** A node has claimed it: it may have taken its space. */
+  readonly claimed: boolean
 }
 
 /** What operations took that ended with the commits up to this one. */
@@ -84,7 +86,7 @@ export class Directory {
    */
   reserve(key: Key, taking: Taking): () => void {
     if (taking.gib <= 0 || this.#promised.has(key)) return () => {}
-    const mine: Promised = { ...taking, version: 0, accepted_version: 0 }
+    const mine: Promised = { ...taking, version: 0, accepted_version: 0, claimed: false }
     this.#put(key, mine)
     return () => {
       if (this.#promised.get(key) === mine) this.#put(key, null)
@@ -95,15 +97,16 @@ export class Directory {
     this.#told?.add(key)
     const before = this.#promised.get(key)
     const now = row === null ? null : this.#promisedBy(row as unknown as ResourceRow)
-    // Moved, ended, or overtaken by another operation: it may have taken its space where it was.
-    if (before !== undefined && before.version > 0 && !isSame(before, now)) this.#end(before, offset)
+    // Moved, ended, or overtaken by another operation.
+    if (before?.claimed === true && !isSame(before, now)) this.#end(before, offset)
     if (before !== undefined || now !== null) this.#put(key, now)
   }
 
   #promisedBy(row: ResourceRow): Promised | null {
     const takes = row.operation == null ? null : this.#takes(row)
     if (takes === null) return null
-    return { ...takes, version: row.version, accepted_version: row.operation!.accepted_version }
+    const { accepted_version } = row.operation!
+    return { ...takes, version: row.version, accepted_version, claimed: row.attempts > 0 }
   }
 
   #put(key: Key, next: Promised | null): void {
