@@ -327,13 +327,12 @@ function refusal(type: ResourceType, row: ResourceRow, event: ResourceEvent): Re
     }
   }
   const expected = startsOf(type.table, operation)
-  if (operation.via !== undefined && row.children[USED] !== undefined)
-    return { accepted: false, resource, expected, found, guard: 'isUnused' }
   if (!expected.includes(row.status)) return { accepted: false, resource, expected, found, guard: null }
   const { input, related } = event as { input: ResourceRow['data']; related: { [kind: string]: ResourceRow } }
   const guard =
     (operation.guards ?? []).find((name) => !type.table.guards![name]!({ row, input, related })) ?? null
-  return { accepted: false, resource, expected, found, guard }
+  const isUsed = operation.via !== undefined && row.children[USED] !== undefined
+  return { accepted: false, resource, expected, found, guard: guard ?? (isUsed ? 'isUnused' : null) }
 }
 
 function heldFrom(type: ResourceType, as: string): readonly string[] {

@@ -64,35 +64,36 @@ export function checkTypes(types: readonly ResourceType[]): ReadonlyMap<string, 
   return byKind
 }
 
+/**
+ * A kind that is not given takes no part: an input that names one of its rows finds it absent. A name that is
+ * almost that of a kind given is a mistake.
+ */
 function checkTaken(
   kind: string,
   name: string,
   operation: OperationShape,
   byKind: ReadonlyMap<string, ResourceType>,
 ): void {
+  const typeFor = (where: string, taken: string): ResourceType | undefined => {
+    const close = byKind.has(taken) ? '' : nearest(taken, byKind.keys())
+    if (close !== '') throw new DefinitionError(`${where}, which is not among the resources given${close}`)
+    return byKind.get(taken)
+  }
   for (const [held, { as }] of Object.entries(operation.holds ?? {})) {
     const where = `resource '${kind}': operation '${name}' holds '${held}'`
-    const type = byKind.get(held)
-    if (type === undefined)
-      throw new DefinitionError(
-        `${where}, which is not among the resources given${nearest(held, byKind.keys())}`,
-      )
-    if (type.table.held?.[as] === undefined)
+    const type = typeFor(where, held)
+    if (type !== undefined && type.table.held?.[as] === undefined)
       throw new DefinitionError(
         `${where} as '${as}', which its table does not list under 'held'${nearest(as, type.statuses.held)}`,
       )
   }
   for (const [used, { from }] of Object.entries(operation.uses ?? {})) {
     const where = `resource '${kind}': operation '${name}' uses '${used}'`
-    const type = byKind.get(used)
-    if (type === undefined)
-      throw new DefinitionError(
-        `${where}, which is not among the resources given${nearest(used, byKind.keys())}`,
-      )
-    for (const status of from)
-      if (!type.statuses.rest.includes(status))
+    const type = typeFor(where, used)
+    for (const status of type === undefined ? [] : from)
+      if (!type!.statuses.rest.includes(status))
         throw new DefinitionError(
-          `${where} in '${status}', which is no rest status of it${nearest(status, type.statuses.rest)}`,
+          `${where} in '${status}', which is no rest status of it${nearest(status, type!.statuses.rest)}`,
         )
   }
 }

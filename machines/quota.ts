@@ -46,11 +46,12 @@ export function quotaChanges(
   return all
 }
 
-/** The project's row with the change counted, or the refusal where that goes past a limit. */
+/** The project's row with the change counted, or, if that may be, the refusal where it goes past a limit. */
 export function countQuota(
   found: QuotaRow | undefined,
   project: string,
   amounts: ReadonlyMap<string, number>,
+  may_refuse: boolean,
 ): { readonly row: QuotaRow } | { readonly refused: Refused } {
   const row = found ?? { kind: 'quota', id: project, version: 0, limits: {}, used: {} }
   const used: { [resource: string]: number } = { ...row.used }
@@ -58,7 +59,7 @@ export function countQuota(
     const next = rounded((used[resource] ?? 0) + amount)
     const limit = row.limits[resource]
     // Giving back is never refused, also where a limit was lowered under what is taken.
-    if (amount > 0 && limit !== undefined && next > limit)
+    if (may_refuse && amount > 0 && limit !== undefined && next > limit)
       return {
         refused: {
           accepted: false,

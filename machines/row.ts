@@ -178,6 +178,11 @@ export function topicOfWork(row: ResourceRow): string {
   return row.operation?.topic ?? row.cluster
 }
 
+/** It is no longer there; the row stays for a while to say so. */
+export function isGone(row: ResourceRow): boolean {
+  return row.status === 'gone'
+}
+
 export function refOf(row: Ref): Ref {
   return { kind: row.kind, id: row.id }
 }

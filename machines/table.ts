@@ -46,7 +46,7 @@ export interface OperationShape {
    * Other rows that take part, by kind: the status they are held in and the input field with their id, or with
    * a list of ids. An input without the field holds none.
    */
-  readonly holds?: { readonly [kind: string]: { readonly as: string; readonly id: string } }
+  readonly holds?: { readonly [kind: string]: HoldShape }
   /**
    * Other rows that are read, by kind: the input field with their id and the statuses they may be in. Any
    * number of operations may use a row at once; while one does, nothing with `via` begins there.
@@ -64,6 +64,13 @@ export interface OperationShape {
   readonly timeout_ms?: number
   /** One sentence for the picture. */
   readonly description?: string
+}
+
+export interface HoldShape {
+  readonly as: string
+  readonly id: string
+  /** Where this field of the input is true, the ids are filled in: those of all its children of that kind. */
+  readonly all_if?: string
 }
 
 /** A status in which another resource's operation holds this one. */

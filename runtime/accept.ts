@@ -6,9 +6,9 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { parentRef, type Refused, type Types, takenRefs } from '../machines/decision.ts'
 import { isCreate, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
-import type { JsonObject, Ref, RequestRow, ResourceRow } from '../machines/row.ts'
+import { isGone, type JsonObject, type Ref, type RequestRow, type ResourceRow } from '../machines/row.ts'
 import type { OperationShape } from '../machines/table.ts'
-import { type Key, keyOf, type Store } from '../store/store.ts'
+import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { commit, type Runner, requestKey } from './commit.ts'
 import type { Directory } from './directory.ts'
 import type { Environment } from './environment.ts'
@@ -89,6 +89,7 @@ export async function accept(
   const earlier = request === undefined ? null : await repeated(ports.store, request)
   if (earlier !== null) return earlier
   const ref = { kind, id: id ?? ports.environment.id() }
+  const filled = id === null ? checked : await fillChildren(ports, type, operation, id, checked)
   const key = keyOf(ref)
   const room = creates
     ? await topicFor(ports, type, name, checked, options, key)
@@ -100,9 +101,9 @@ export async function accept(
       ref,
       ...(room.topic === null ? {} : { create_in: room.topic }),
       ...(request === undefined ? {} : { request }),
-      event: () => ({
+      event: (row) => ({
         type: name,
-        input: checked,
+        input: topicChecked(ports, operation, row, filled),
         request_id: options.request_id ?? null,
         at: ports.environment.now(),
         related: {},
@@ -242,6 +243,56 @@ function badInput(where: string, issues: readonly Issue[]): RekindleError {
 function issueOf(issue: StandardSchemaV1.Issue): Issue {
   const path = (issue.path ?? []).map((part) => String(typeof part === 'object' ? part.key : part)).join('.')
   return { path, message: issue.message }
+}
+
+/** The ids of all its children where the input asks for them (`all_if`), as they are now; a guard binds the count. */
+async function fillChildren(
+  { types, store }: AcceptPorts,
+  type: ResourceType,
+  operation: OperationShape,
+  id: string,
+  input: JsonObject,
+): Promise<JsonObject> {
+  const filled: { [field: string]: JsonObject[string] } = { ...input }
+  for (const [kind, { id: field, all_if }] of Object.entries(operation.holds ?? {}))
+    if (all_if !== undefined && input[all_if] === true && types.has(kind))
+      filled[field] = await childrenOf(store, typeOf(types, kind), { kind: type.kind, id })
+  return filled
+}
+
+async function childrenOf(store: Store, type: ResourceType, parent: Ref): Promise<string[]> {
+  const ids: string[] = []
+  let after: Key | null = null
+  do {
+    const page: { rows: readonly StoredRow[]; next: Key | null } = await store.list(
+      { kind: type.kind },
+      { after, limit: 1_000 },
+    )
+    for (const row of page.rows as unknown as ResourceRow[])
+      if (!isGone(row) && row.data[type.table.parent?.id ?? ''] === parent.id) ids.push(row.id)
+    after = page.next
+  } while (after !== null)
+  return ids
+}
+
+/** An operation that is driven at another topic names one that exists. */
+function topicChecked(
+  { directory }: AcceptPorts,
+  operation: OperationShape,
+  row: ResourceRow,
+  input: JsonObject,
+): JsonObject {
+  const topic = operation.at?.(row, input as never)
+  const topics = directory.views().map((view) => view.topic)
+  if (topic !== undefined && !topics.includes(topic)) throw unknownCluster(topic, topics)
+  return input
+}
+
+function unknownCluster(topic: string, topics: readonly string[]): RekindleError {
+  return new RekindleError(
+    'unknown_cluster',
+    `there is no cluster '${shown(topic)}'${nearest(topic, topics)}; known: ${topics.join(', ') || 'none'}`,
+  )
 }
 
 /** Where a new resource goes: to its parent, or to what takes part; else where it is asked to; else the best place. */

@@ -97,7 +97,9 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   const steps = decision.changes.map((after) => ({ before: befores.get(keyOf(after))!, after }))
   for (const [project, amounts] of quotaChanges(types, steps)) {
     const found = (await store.get(quotaKey(project))) as QuotaRow | undefined
-    const counted = countQuota(found, project, amounts)
+    // Only who asks for something is refused: what has happened at a backend is counted, whatever the limit.
+    const isAsked = types.get(row.kind)!.table.operations[event.type] !== undefined
+    const counted = countQuota(found, project, amounts, isAsked)
     if ('refused' in counted) return { ok: false, refused: counted.refused }
     expect.push({ key: quotaKey(project), version: found?.version ?? 0 })
     changes.push({ put: counted.row as unknown as StoredRow })

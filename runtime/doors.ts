@@ -10,12 +10,18 @@ import type { Answer, Listed, ListOptions, Runtime } from './api.ts'
 /** A resource row whose data has the shape of its definition. */
 export type RowOf<T extends TableShape> = Omit<ResourceRow, 'data' | 'kind'> & {
   readonly kind: T['kind']
-  readonly data: DataOf<T>
+  readonly data: Stored<DataOf<T>>
 }
 
-type Call<I, Row> = undefined extends I
-  ? (input?: I, options?: AcceptOptions) => Promise<Answer<Row>>
-  : (input: I, options?: AcceptOptions) => Promise<Answer<Row>>
+/** As JSON keeps it: a field is there or not, never undefined. */
+type Stored<D> = { readonly [K in keyof D]: Exclude<D[K], undefined> }
+
+/** An input in which nothing must be given may be left out. */
+type Call<I, Row> = I extends object
+  ? Record<never, never> extends I
+    ? (input?: I, options?: AcceptOptions) => Promise<Answer<Row>>
+    : (input: I, options?: AcceptOptions) => Promise<Answer<Row>>
+  : (input?: I, options?: AcceptOptions) => Promise<Answer<Row>>
 
 /** One resource: its operations by name. */
 export type Handle<T extends TableShape> = {

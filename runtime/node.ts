@@ -40,6 +40,8 @@ export interface NodeConfig {
 }
 
 export interface NodePorts {
+  /** The driver of a node of this process that consumes this topic. */
+  readonly driverAt: (topic: string) => Driver | null
   readonly environment: Environment
   readonly clock: Clock
   readonly store: Store
@@ -393,6 +395,7 @@ export class NodeLife {
       worker: this.address,
       operation_timeout_ms: settings.operation_timeout_ms,
       abort_grace_ms: settings.abort_grace_ms,
+      driverAt: this.#ports.driverAt,
       prepared: () =>
         new Promise<void>((resolve) => {
           held.drive = resolve

@@ -44,6 +44,7 @@ import { Mailbox } from './mailbox.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { PlacementPolicy } from './placement.ts'
+import { topicOf } from './registration.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
 import { Turns } from './turns.ts'
@@ -345,6 +346,7 @@ export class RunningRuntime implements Runtime {
       types: this.#types,
       calls: this.#calls,
       spared: this.#spared,
+      driverAt: (at) => [...this.#configs.values()].find((other) => topicOf(other) === at)?.driver ?? null,
       settings: this.settings,
       mailbox: this.#mailboxes.get(topic)!,
       runner: this.#runner,

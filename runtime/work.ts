@@ -5,7 +5,7 @@ import { parentRef, type Types, takenRefs } from '../machines/decision.ts'
 import type { JsonObject, Progress, Ref, ResourceRow } from '../machines/row.ts'
 import { keyOf, type Store } from '../store/store.ts'
 import type { Call, Calls } from './calls.ts'
-import { type Driver, type DriverContext, DriverError, type DriverMethod } from './driver.ts'
+import { type Driver, type DriverContext, DriverError, type DriverMethod, type Exported } from './driver.ts'
 import type { Environment } from './environment.ts'
 import { messageOf } from './error.ts'
 
@@ -35,6 +35,8 @@ export interface Bench {
   readonly operation_timeout_ms: number
   /** How long an aborted call may take to settle before its mark is raised over it. */
   readonly abort_grace_ms: number
+  /** The driver of a node of this process that consumes this topic. */
+  readonly driverAt: (topic: string) => Driver | null
   /** Resolves when the driver may be called; for ever pending where its life may work no longer. */
   readonly prepared: () => Promise<void>
   /** The life is over: the row is others' to release. */
@@ -67,7 +69,10 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
     await orAborted(signal, raiseMarks(bench.driver, row, related, 0))
     await orAborted(signal, bench.prepared())
     const method = methodFor(bench.driver, row)
-    if (method !== null) return await run(bench, method, contextOf(bench, row, related, call), call)
+    if (method !== null) {
+      const source = await orAborted(signal, sourceOf(bench, row, signal))
+      return await run(bench, method, contextOf(bench, row, related, source, call), call)
+    }
     calls.settled(call)
     return { ok: true, changes: {} }
   } catch (error) {
@@ -185,10 +190,26 @@ async function relatedRows({ types, store }: Bench, row: ResourceRow): Promise<R
   return related
 }
 
+/** What a migration copies: opened by the driver of the place it leaves, in this process. */
+async function sourceOf(bench: Bench, row: ResourceRow, signal: AbortSignal): Promise<Exported | null> {
+  const { name, cleanup } = row.operation!
+  if (cleanup !== null || bench.types.get(row.kind)!.table.operations[name]?.moves !== true) return null
+  const driver = bench.driverAt(row.cluster)
+  if (driver?.export === undefined)
+    throw new DriverError(
+      'source_unreachable',
+      `no node of ${row.cluster} in this process has a driver that can export: run nodes of both places in one process`,
+    )
+  // An older claim's call may still write there (rule R8).
+  await driver.fence?.(row, row.fence)
+  return driver.export(row, signal)
+}
+
 function contextOf(
   bench: Bench,
   row: ResourceRow,
   relatedRows: readonly ResourceRow[],
+  source: Exported | null,
   call: Call,
 ): DriverContext {
   const { name, input } = row.operation!
@@ -201,7 +222,7 @@ function contextOf(
     input,
     related,
     relatedRows,
-    source: null,
+    source,
     signal,
     fence: row.fence,
     attempt: row.attempts,

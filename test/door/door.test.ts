@@ -129,7 +129,9 @@ describe('what is refused', () => {
     const { id } = await rig.available()
     expect(await rig.ask('POST', `/resources/volume/${id}/detach`)).toMatchObject({
       status: 409,
-      body: { error: { code: 'refused', expected: ['in-use'], found: 'available', guard: null } },
+      body: {
+        error: { code: 'refused', expected: ['in-use', 'detaching'], found: 'available', guard: null },
+      },
     })
   })
 
@@ -274,7 +276,11 @@ describe('what is refused', () => {
 
   test('input for what takes none is refused', async () => {
     const { id } = await rig.available()
-    for (const path of [`/resources/volume/${id}/delete`, `/resources/volume/${id}/cancel`, '/nodes/h1/kill'])
+    for (const path of [
+      `/resources/volume/${id}/begin_detaching`,
+      `/resources/volume/${id}/cancel`,
+      '/nodes/h1/kill',
+    ])
       expect(await rig.ask('POST', path, { now: true })).toMatchObject({
         status: 400,
         body: { error: { issues: [{ path: 'now' }] } },

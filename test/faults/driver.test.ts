@@ -32,9 +32,9 @@ const wrongs: [string, () => unknown, string, RegExp][] = [
   [
     'words its failure',
     () => {
-      throw new DriverError('no_space', 'pool is full')
+      throw new DriverError('pool_full', 'pool is full')
     },
-    'no_space',
+    'pool_full',
     /pool is full/,
   ],
   ['rejects with undefined', () => Promise.reject(undefined), 'driver_failed', /undefined/],

@@ -14,7 +14,7 @@ import {
 } from '../../machines/index.ts'
 import type { Limits } from '../../machines/resource.ts'
 import type { JsonObject, ServiceRow } from '../../machines/row.ts'
-import { asList } from '../../machines/table.ts'
+import { asList, USED } from '../../machines/table.ts'
 import { limits } from '../kit/matrix.ts'
 import { clusterings, expectAtRest } from '../kit/rig.ts'
 import { Rows } from '../kit/rows.ts'
@@ -157,7 +157,7 @@ describe.each(clusterings)('Decisions over several rows, $clustering', ({ cluste
     // Cancelled before a node took it: gone at once.
     rows.ok('snapshot/s2', { type: 'cancel' })
     expectAtRest(rows.row('snapshot/s2'), 'gone')
-    expect(rows.row(VOLUME).children).toEqual({ snapshot: 1 })
+    expect(rows.row(VOLUME).children).toEqual({ snapshot: 1, [USED]: 1 })
     rows.claim(SNAPSHOT)
     rows.end(SNAPSHOT, 'failed')
     expect(rows.row(VOLUME).children).toEqual({ snapshot: 1 })
@@ -416,15 +416,31 @@ describe.each(cleanups)('Cleanup of $kind $name, $clustering', ({ kind, name, op
     'snapshot create': { name: 's', volume_id: 'v1' },
     'backup create': { name: 'b', volume_id: 'v1' },
     'backup restore': { volume_id: 'v1' },
+    'volume revert': { snapshot_id: 's1' },
+    'volume migrate': { cluster: 'hdd@file' },
   }
+  const prepared = (): Rows => {
+    const rows = new Rows(cluster)
+    if (kind !== 'volume') rows.put('volume', 'v1', { data: { size: 1 } })
+    if (before !== null)
+      rows.put(kind, 'x', {
+        status: before,
+        data: {
+          size: 1,
+          volume_id: 'v1',
+          ...(name === 'release_source' ? { migrated_from: 'hdd@file' } : {}),
+        },
+      })
+    if (name === 'revert') rows.put('snapshot', 's1', { data: { volume_id: 'x', size: 1 } })
+    rows.ask(key, name, inputs[`${kind} ${name}`] ?? {})
+    return rows
+  }
+  const topicOf = (rows: Rows) => (operation.at === undefined ? rows.topic : 'hdd@file')
   const before =
     operation.from === 'new' ? null : operation.from === 'any' ? 'available' : asList(operation.from)[0]!
 
   function working() {
-    const rows = new Rows(cluster)
-    if (kind !== 'volume') rows.put('volume', 'v1', { data: { size: 1 } })
-    if (before !== null) rows.put(kind, 'x', { status: before, data: { size: 1, volume_id: 'v1' } })
-    rows.ask(key, name, inputs[`${kind} ${name}`] ?? {})
+    const rows = prepared()
     rows.claim(key)
     return rows
   }
@@ -439,7 +455,7 @@ describe.each(cleanups)('Cleanup of $kind $name, $clustering', ({ kind, name, op
     if (operation.cleanup === 'requeue') {
       expect(rows.row(key)).toMatchObject({
         status: operation.via,
-        worker: rows.topic,
+        worker: topicOf(rows),
         incarnation: null,
         attempts: 1,
       })
@@ -537,10 +553,12 @@ describe.each(cleanups)('Cleanup of $kind $name, $clustering', ({ kind, name, op
     )
 
   test("cancel: queued as if never asked for, working at the driver's word, cleaning not at all", () => {
-    const rows = new Rows(cluster)
-    if (kind !== 'volume') rows.put('volume', 'v1', { data: { size: 1 } })
-    if (before !== null) rows.put(kind, 'x', { status: before, data: { size: 1, volume_id: 'v1' } })
-    rows.ask(key, name, inputs[`${kind} ${name}`] ?? {})
+    const rows = prepared()
+    if (operation.follows !== undefined) {
+      rows.no(key, { type: 'cancel' })
+      working().no(key, { type: 'cancel' })
+      return
+    }
     rows.ok(key, { type: 'cancel' })
     if (operation.force) expect(rows.row(key).operation?.cancel_requested_at).not.toBeNull()
     else {
@@ -558,7 +576,8 @@ describe.each(cleanups)('Cleanup of $kind $name, $clustering', ({ kind, name, op
     const faster = working()
     faster.ok(key, { type: 'cancel' })
     faster.end(key, 'done')
-    expect(faster.row(key)).toMatchObject({ operation: null, error: null })
+    if (name === 'migrate') expect(statePathOf(faster.row(key))).toBe('releasing.queued')
+    else expect(faster.row(key)).toMatchObject({ operation: null, error: null })
 
     // Its node goes down before the driver answers: it is not begun again.
     const down = working()

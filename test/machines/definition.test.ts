@@ -318,8 +318,22 @@ describe('Types that do not fit together are refused before anything starts', ()
     expect(() => checkTypes([snapshot])).toThrow("its parent 'volume' is not among")
   })
 
-  test('a held kind that is not there', () => {
-    expect(() => checkTypes([backup])).toThrow("operation 'create' holds 'volume', which is not among")
+  test('a held kind whose name is almost that of one given', () => {
+    const holder = withOperations({ change: { holds: { volum: { as: 'backing-up', id: 'volume_id' } } } })
+    expect(() => checkTypes([holder(), volume])).toThrow(
+      "operation 'change' holds 'volum', which is not among the resources given; did you mean 'volume'?",
+    )
+  })
+
+  test('a used kind in a status that it does not rest in', () => {
+    const user = withOperations({ change: { uses: { volume: { id: 'volume_id', from: ['creating'] } } } })
+    expect(() => checkTypes([user(), volume])).toThrow(
+      "operation 'change' uses 'volume' in 'creating', which is no rest status of it",
+    )
+  })
+
+  test('a kind that is not given takes no part', () => {
+    expect([...checkTypes([backup]).keys()]).toEqual(['backup'])
   })
 
   test('a held status that the other table does not list', () => {
@@ -452,7 +466,7 @@ describe("A caller's mistake does not compile", () => {
     expect(handle.create).toBeUndefined()
     expect(handle.grow).toBeUndefined()
     expect(Object.keys(handle).sort()).toEqual(
-      ['attach', 'cancel', 'delete', 'detach', 'extend', 'force_delete', 'get', 'reset_status'].sort(),
+      [...Object.keys(volume.table.operations).filter((name) => name !== 'create'), 'get', 'cancel'].sort(),
     )
     await runtime.stop()
   })
