@@ -43,6 +43,7 @@ export {
 } from './driver.ts'
 export { fileDriver } from './drivers/file.ts'
 export { noopDriver } from './drivers/noop.ts'
+export { qemuDriver } from './drivers/qemu.ts'
 export { type Environment, realEnvironment, type Timer } from './environment.ts'
 export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { NodeConfig, Probe } from './node.ts'
