@@ -45,7 +45,8 @@ export interface Claim {
 }
 
 /**
- * Acts under the claim of `context`, and of the rows it holds and writes to. Older claims of these are
+ * Acts under the claim of `context`, and of the rows it holds and writes to; each of these has a folder of
+ * its own in the work folder, so that raising its mark alone takes that away. Older claims of these are
  * shut out first; nothing of the claim's work is left behind unless the process dies, and then the next
  * claim of the resource takes it away.
  */
@@ -64,6 +65,7 @@ export async function underClaim<T>(
     // Left by an earlier run of this very claim.
     await takeAway(backend, home)
     await backend.disk.mkdir(home)
+    for (const claimed of claims.slice(1)) await backend.disk.mkdir(join(home, tagOf(claimed)))
     return await act(claimOver(backend, context, claims, home))
   } catch (error) {
     // A file that vanished under our hands was taken away by a newer claim: say that, not ENOENT.
@@ -85,7 +87,8 @@ function claimOver(
   const work = (ref: Ref, aside?: Aside) => {
     const claimed = claims.find((claim) => sameRef(claim.ref, ref))
     if (claimed === undefined) throw fail('fenced', `no claim on ${ref.kind} ${ref.id}`)
-    return join(home, aside === undefined ? tagOf(claimed) : aside)
+    if (claimed !== claims[0]) return join(home, tagOf(claimed), 'work')
+    return join(home, aside ?? tagOf(claimed))
   }
   const check = async () => {
     context.signal.throwIfAborted()
@@ -139,7 +142,7 @@ export async function shutOut(backend: Backend, ref: Ref, fence: number): Promis
   }
   for (const name of await backend.disk.readdir(work)) {
     if (isOlder(name)) await takeAway(backend, join(work, name))
-    // A claim of another kind may hold `ref` and have work for it: a restore, for its volume.
+    // A claim of another kind may hold `ref` and have a folder for it: a restore, for its volume.
     else if (readTag(name)?.ref.kind !== ref.kind)
       for (const inner of await namesIn(backend, join(work, name)))
         if (isOlder(inner)) await takeAway(backend, join(work, name, inner))
