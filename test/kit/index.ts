@@ -7,8 +7,8 @@ export {
   type CheckedInput,
   type CheckedInputs,
   checkInputs,
+  type IdField,
   type Inputs,
-  idFields,
   withIds,
 } from './inputs.ts'
 export { type Cell, matrix, matrixCells } from './matrix.ts'

@@ -21,10 +21,18 @@ export interface Inputs {
   readonly [kind: string]: { readonly [operation: string]: readonly JsonObject[] }
 }
 
-/** One input: as it is asked, and as its schema completes it. Both without the ids that are filled in. */
+/** A field of an input that names another row, or a list of rows. */
+export interface IdField {
+  readonly field: string
+  readonly kind: string
+  readonly isList: boolean
+}
+
+/** One input: as it is asked, and as its schema completes it, both without the ids that are filled in. */
 export interface CheckedInput {
   readonly given: JsonObject
   readonly completed: JsonObject
+  readonly ids: readonly IdField[]
 }
 
 /** For every operation of every kind one input at least. */
@@ -66,7 +74,8 @@ export async function checkInputs(
     const operations = new Map<string, readonly CheckedInput[]>()
     for (const [name, operation] of Object.entries(type.table.operations)) {
       const listed = inputs[type.kind]?.[name] ?? usual(operation)
-      operations.set(name, await Promise.all(listed.map((given) => checkOne(type, name, given))))
+      const ready = await Promise.all(listed.map((given) => checkOne(type, name, given)))
+      operations.set(name, ready.flat())
     }
     checked.set(type.kind, operations)
   }
@@ -78,42 +87,69 @@ function usual(operation: OperationShape): readonly JsonObject[] {
   return ends.length > 1 ? ends.map((status) => ({ status })) : [{}]
 }
 
-async function checkOne(type: ResourceType, name: string, given: JsonObject): Promise<CheckedInput> {
+/** The input with every choice of ids that its schema takes: with the fewest first. */
+async function checkOne(type: ResourceType, name: string, given: JsonObject): Promise<CheckedInput[]> {
   const operation = type.table.operations[name]!
-  const ids = idFields(type, name)
-  const filled = { ...Object.fromEntries([...ids.values()].map((field) => [field, SOME_ID])), ...given }
-  try {
-    const completed = await checkInput(type, name, operation, filled)
-    return { given: without(given, ids), completed: without(completed, ids) }
-  } catch (error) {
-    if (!(error instanceof RekindleError)) throw error
-    const hint = `inputs.${type.kind}.${name} of the generated tests: ${JSON.stringify(given)}`
-    throw new RekindleError(error.code, `${error.message} (${hint})`, { issues: error.issues, cause: error })
+  const fields = idFields(type, name)
+  const plain = Object.fromEntries(Object.entries(given).filter(([field]) => !fields.has(field)))
+  const ready: CheckedInput[] = []
+  let refused: unknown
+  for (const ids of choicesOf([...fields])) {
+    const input = { given: plain, completed: plain, ids }
+    try {
+      const completed = await checkInput(
+        type,
+        name,
+        operation,
+        withIds(input, 'given', () => SOME_ID),
+      )
+      ready.push({ ...input, completed: without(completed, fields) })
+    } catch (error) {
+      if (!(error instanceof RekindleError)) throw error
+      // What is told is what remains when all ids are there.
+      if (!ids.some(({ isList }) => isList)) refused = error
+    }
   }
+  if (ready.length > 0) return ready
+  const { code, message, issues } = refused as RekindleError
+  const hint = `give inputs.${type.kind}.${name}; asked was ${JSON.stringify(given)}`
+  throw new RekindleError(code, `${message} (${hint})`, { issues, cause: refused })
 }
 
-/** The fields of an operation's input that name other rows: by the kind of row. */
-export function idFields(type: ResourceType, name: string): ReadonlyMap<string, string> {
+/** Every subset of the fields, each field with one id or with a list of one. */
+function choicesOf(fields: readonly (readonly [string, string])[]): IdField[][] {
+  const [first, ...others] = fields
+  if (first === undefined) return [[]]
+  const [field, kind] = first
+  const rest = choicesOf(others)
+  return [
+    ...rest,
+    ...rest.map((ids) => [{ field, kind, isList: true }, ...ids]),
+    ...rest.map((ids) => [{ field, kind, isList: false }, ...ids]),
+  ]
+}
+
+/** The fields of an operation's input that name other rows, with the kind of those. */
+function idFields(type: ResourceType, name: string): ReadonlyMap<string, string> {
   const operation = type.table.operations[name]!
   const fields = new Map<string, string>()
   const { parent } = type.table
-  if (parent !== undefined && isCreate(operation)) fields.set(parent.kind, parent.id)
-  for (const [kind, { id }] of Object.entries(operation.holds ?? {})) fields.set(kind, id)
+  if (parent !== undefined && isCreate(operation)) fields.set(parent.id, parent.kind)
+  for (const taken of [operation.holds, operation.uses])
+    for (const [kind, { id }] of Object.entries(taken ?? {})) fields.set(id, kind)
   return fields
 }
 
 /** The input with the ids of the rows that take part; `idOf` knows a row of each kind asked for. */
 export function withIds(
-  type: ResourceType,
-  name: string,
-  input: JsonObject,
+  input: CheckedInput,
+  form: 'given' | 'completed',
   idOf: (kind: string) => string,
 ): JsonObject {
-  const ids = [...idFields(type, name)].map(([kind, field]) => [field, idOf(kind)])
-  return { ...input, ...Object.fromEntries(ids) }
+  const ids = input.ids.map(({ field, kind, isList }) => [field, isList ? [idOf(kind)] : idOf(kind)])
+  return { ...input[form], ...Object.fromEntries(ids) }
 }
 
-function without(input: JsonObject, ids: ReadonlyMap<string, string>): JsonObject {
-  const fields = new Set(ids.values())
+function without(input: JsonObject, fields: ReadonlyMap<string, string>): JsonObject {
   return Object.fromEntries(Object.entries(input).filter(([field]) => !fields.has(field)))
 }
