@@ -110,9 +110,9 @@ test('a process that answers from a stale copy is found', async () => {
     "volume/ID: no order of these calls explains the answer of #5.
     Each stands with the time it was asked and the time it was answered; calls whose times overlap or touch
     may stand in any order, and one without an answer may have taken effect or not.
-      #4 client 1 settled [7 .. 8]: version 6 available
-    > #5 client 2 read [9 .. 10]: version 3 available
-    Before #5 the row was: version 6 available."
+      #3 client 1 asks extend [4 .. 5]: accepted, version 4 extending (extend accepted at version 4)
+    > #5 client 2 read [7 .. 8]: version 3 available
+    Before #5 the row was: version 4 extending (extend accepted at version 4), or on its way to an end."
   `)
   await rig.stop()
 })

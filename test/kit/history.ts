@@ -33,6 +33,7 @@ export interface Call extends RegisterCall {
 
 /** A call under way. Answered at most once; a call of which nothing is known is left as it is. */
 export interface OpenCall {
+  readonly invoked: number
   /** The row as it was told; of an accept the row of that accept. */
   row(row: ResourceRow): void
   /** An accept was taken, but which version it made is not known (a repeated request). */
@@ -73,10 +74,13 @@ export class History {
     return this.#calls.filter((call) => !this.#withdrawn.has(call))
   }
 
-  /** `key` is `kind/id`, or the kind alone where the call makes a new resource. */
-  invoke(client: string, key: string, asked: Asked): OpenCall {
+  /**
+   * `key` is `kind/id`, or the kind alone where the call makes a new resource. `since`: when it was asked, if
+   * not now.
+   */
+  invoke(client: string, key: string, asked: Asked, since = this.#clock()): OpenCall {
     const call: Writable<Call> = {
-      ...{ number: this.#calls.length + 1, client, asked, invoked: this.#clock() },
+      ...{ number: this.#calls.length + 1, client, asked, invoked: since },
       ...{ key: key.includes('/') ? key : null, answered: null, answer: null },
     }
     this.#calls.push(call)
@@ -87,6 +91,7 @@ export class History {
       call.key = told
     }
     return {
+      invoked: since,
       row: (row) => answer(answerOf(row), `${row.kind}/${row.id}`),
       accepted: (told) => answer({ type: 'accepted' }, told),
       absent: () => answer({ type: 'absent' }),
@@ -150,7 +155,8 @@ export function recordedClient(
     if (answer.repeated) call.accepted(`${kind}/${id}`)
     else call.row(answer.row)
     if (asks.type === 'cancel' || answer.repeated) return
-    const end = history.invoke(client, `${kind}/${id}`, { type: 'settled' })
+    // The end may have been long before the answer to the accept arrived.
+    const end = history.invoke(client, `${kind}/${id}`, { type: 'settled' }, call.invoked)
     answer.settled().then(
       ({ row }) => end.row(row),
       () => {},
@@ -271,6 +277,8 @@ function shortest(
   }
   const cuts = [...new Set(all.map(({ invoked }) => invoked))].sort((a, b) => b - a)
   for (const cut of cuts) {
+    // A call that was under way then may have come before what is left out, so nothing can be.
+    if (all.some(({ invoked, answered }) => invoked < cut && answered !== null && answered >= cut)) continue
     const calls = all.filter(({ answered }) => answered === null || answered >= cut)
     if (calls.length < all.length && fails(calls, unknown)) break
   }

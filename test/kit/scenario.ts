@@ -6,9 +6,9 @@ import type { Json } from '../../machines/row.ts'
 
 /** One choice that is made otherwise than by default. */
 export interface ScenarioChoice {
-  /** Which choice of the run it is, from 0. */
+  /** The how-manyth time, from 0, that this choice was come to. */
   readonly at: number
-  /** What is chosen there, for people: `kill h1`. One line, no ` = ` in it. */
+  /** Which choice and, after a colon, what is chosen, for people: `fault: kill p1`. No ` = ` in it. */
   readonly label: string
   readonly choice: number
 }
@@ -47,7 +47,7 @@ type Word = (typeof words)[number]
  * @example
  * ```ts
  * scenarioText({ shows: 'A fast restart.', seed: 7, steps: 40, options: { cluster: 'h1' }, rules_off: ['R2'],
- *   expect: 'one_worker', choices: [{ at: 12, label: 'kill h1', choice: 1 }] })
+ *   expect: 'one_worker', choices: [{ at: 12, label: 'fault: kill p1', choice: 1 }] })
  * // # A fast restart.
  * // seed 7
  * // steps 40
@@ -55,7 +55,7 @@ type Word = (typeof words)[number]
  * // rule-off R2
  * // expect one_worker
  * //
- * // at 12 kill h1 = 1
+ * // at 12 fault: kill p1 = 1
  * ```
  */
 export function scenarioText(scenario: Scenario): string {
@@ -144,11 +144,12 @@ class Reading {
 
   #takeChoice(rest: string, line: number): void {
     const [, at, label, choice] = /^(\S+)\s+(.*?)\s*= (\S+)$/.exec(rest) ?? []
-    if (at === undefined) throw new ScenarioError(line, `'at ${rest}' is no choice, as in: at 12 kill h1 = 1`)
+    if (at === undefined)
+      throw new ScenarioError(line, `'at ${rest}' is no choice, as in: at 12 fault: kill p1 = 1`)
     const place = wholeNumber('at', at, line)
-    const last = this.#choices.at(-1)
-    if (last !== undefined && place <= last.at)
-      throw new ScenarioError(line, `choice ${place} stands after choice ${last.at}; they go upwards`)
+    const [point] = label!.split(':', 1) as [string]
+    if (this.#choices.some((other) => other.at === place && other.label.split(':', 1)[0] === point))
+      throw new ScenarioError(line, `choice ${place} of '${point}' was made before`)
     this.#choices.push({ at: place, label: label!, choice: wholeNumber('the choice', choice!, line) })
   }
 
