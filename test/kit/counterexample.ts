@@ -5,7 +5,7 @@ import { diagram } from './diagram.ts'
 import { type Scenario, scenarioText } from './scenario.ts'
 import type { TraceEvent } from './trace.ts'
 
-export interface Counterexample {
+export interface FailedRun {
   /** The command that replays it. */
   readonly command: string
   readonly violations: readonly { readonly invariant: string; readonly message: string }[]
@@ -31,7 +31,7 @@ export const properties: Readonly<Record<string, string>> = {
 
 /** `width` and `most` are those of the diagram. */
 export function counterexampleText(
-  { command, violations, scenario, trace }: Counterexample,
+  { command, violations, scenario, trace }: FailedRun,
   options: { readonly width?: number; readonly most?: number } = {},
 ): string {
   const said = violations.map(({ invariant, message }) => {

@@ -1,7 +1,9 @@
 // rekindle/testing: tests generated from a resource type's table, against the code that is shipped.
 
+export { counterexampleText, type FailedRun, properties } from './counterexample.ts'
 export { type DiagramOptions, diagram } from './diagram.ts'
 export * from './exploration/index.ts'
+export { History, type HistoryVerdict, type OpenCall, recordedClient } from './history.ts'
 export {
   builtInInputs,
   type CheckedInput,
@@ -12,3 +14,11 @@ export {
   withIds,
 } from './inputs.ts'
 export { type Cell, matrix, matrixCells } from './matrix.ts'
+export {
+  parseScenario,
+  type Scenario,
+  type ScenarioChoice,
+  ScenarioError,
+  scenarioText,
+} from './scenario.ts'
+export { inShort, Trace, type TraceEvent } from './trace.ts'
