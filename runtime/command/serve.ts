@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { jsonStore } from '../../store/index.ts'
 import { fileDriver } from '../drivers/file.ts'
 import { noopDriver } from '../drivers/noop.ts'
+import { qemuDriver } from '../drivers/qemu.ts'
 import { slowed } from '../drivers/slowed.ts'
 import { createDoor, isLoopback, type Listening, listen } from '../http/index.ts'
 import {
@@ -34,11 +35,13 @@ export interface ServeOptions {
   readonly port: number
   readonly host: string
   readonly nodes?: readonly string[]
+  /** Of the nodes that run where none are given. */
+  readonly driver?: string
   readonly settings?: string
   readonly workMs?: number
 }
 
-const DEFAULT_NODES = ['demo@file:h1,h2,h3']
+const DEFAULT_DRIVER = 'file'
 
 export async function serve(options: ServeOptions): Promise<void> {
   const environment = realEnvironment()
@@ -83,9 +86,18 @@ interface NamedNode {
 }
 
 /** `cluster@backend:host,host`; a driver a backend, shared by its nodes. */
-function nodesFrom({ nodes, data, workMs }: ServeOptions, environment: Environment): NamedNode[] {
-  const drivers: Record<string, Driver> = { file: fileDriver(join(data, 'images')), noop: noopDriver() }
-  return (nodes ?? DEFAULT_NODES).flatMap((given) => {
+function nodesFrom(
+  { nodes, driver: named = DEFAULT_DRIVER, data, workMs }: ServeOptions,
+  environment: Environment,
+): NamedNode[] {
+  const drivers: Record<string, Driver> = {
+    file: fileDriver(join(data, 'images')),
+    qemu: qemuDriver(join(data, 'qcow2')),
+    noop: noopDriver(),
+  }
+  if (!Object.hasOwn(drivers, named))
+    throw usage(`--driver ${named}: there is no such driver, only ${Object.keys(drivers).join(', ')}`)
+  return (nodes ?? [`demo@${named}:h1,h2,h3`]).flatMap((given) => {
     const [, cluster, backend, hosts] = /^([^@:,]+)@([^@:,]+):([^@:]+)$/.exec(given) ?? []
     if (!cluster || !backend || !hosts)
       throw usage(`--nodes ${given}: say cluster@backend:host,host, for example demo@file:h1,h2,h3`)

@@ -14,8 +14,12 @@ export function addServeCommand(program: Command): void {
     .option('--host <address>', 'of the door', '127.0.0.1')
     .option(
       '--nodes <cluster@backend:hosts>',
-      "nodes to run (repeat for more clusters); backends: file, noop (default: 'demo@file:h1,h2,h3')",
+      "nodes to run (repeat for more clusters); backends: file, qemu, noop (default: 'demo@file:h1,h2,h3')",
       (given: string, before: string[] = []) => [...before, given],
+    )
+    .option(
+      '--driver <driver>',
+      "of the default nodes: file (raw images), qemu (qcow2 images; needs qemu-img) or noop (default: 'file')",
     )
     .option('--settings <json>', 'times and limits, for example \'{"heartbeat_ms":500}\'')
     .addOption(
