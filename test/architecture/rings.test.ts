@@ -110,6 +110,7 @@ describe('the rings', () => {
       'runtime/http/index.ts',
       // Public too, by runtime/index.ts; a client needs timers and not the whole runtime.
       'runtime/environment.ts',
+      'rekindle/testing',
     ]
     const isDriver = (to: string) => /^runtime\/drivers\/[a-z_]+\.ts$/.test(to)
     expect(
@@ -119,6 +120,13 @@ describe('the rings', () => {
           inFolder('runtime/command')(to) || allowed.includes(to) || isDriver(to) || to.startsWith('node:'),
       ),
     ).toEqual([])
+    // The testing kit is loaded by the commands that need it, when they are called.
+    const early = shipped.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ to, isTypeOnly, isDynamic }) => to === 'rekindle/testing' && !isTypeOnly && !isDynamic)
+        .map(() => path),
+    )
+    expect(early).toEqual([])
   })
 
   test('importing the runtime loads no door, no command and no graph package', () => {
