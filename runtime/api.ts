@@ -3,9 +3,11 @@
 
 import type { ResourceType } from '../machines/definition.ts'
 import type { ClusterView } from '../machines/placement.ts'
+import type { QuotaRow } from '../machines/quota.ts'
 import type { Progress, Ref, ResourceRow, ServiceRow } from '../machines/row.ts'
 import type { StoredRow } from '../store/store.ts'
 import type { AcceptOptions, Refusal } from './accept.ts'
+import type { QuotaLimits } from './quota.ts'
 import type { Settings } from './settings.ts'
 
 /** Durable: it is on disk, queued for its cluster (or done, where the operation is instant). */
@@ -102,6 +104,10 @@ export interface Runtime {
   nodes(): readonly NodeView[]
   clusters(): Promise<readonly ClusterStatus[]>
   stuck(): Promise<readonly Stuck[]>
+  /** What each project takes, and its limits. */
+  quotas(): Promise<readonly QuotaRow[]>
+  /** Sets limits of a project, those that are named; null takes one away. Throws `bad_input`. */
+  setQuota(project: string, limits: QuotaLimits): Promise<QuotaRow>
   /** A node of this process, by host or `host@backend`. */
   node(host: string): { kill(): void; drain(): void; start(): void }
   /** `open`; `suspended` while the store is lost; `stopping`. */

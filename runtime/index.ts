@@ -13,6 +13,7 @@ export {
   type Wanted,
   type WeighedBy,
 } from '../machines/placement.ts'
+export type { QuotaRow as Quota } from '../machines/quota.ts'
 export type * from '../machines/row.ts'
 export { snapshot } from '../machines/snapshot.ts'
 export { volume } from '../machines/volume.ts'
@@ -49,5 +50,6 @@ export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { NodeConfig, Probe } from './node.ts'
 export type { RuntimeOptions } from './options.ts'
 export type { PlacementOptions, TypeSpecs } from './placement_options.ts'
+export type { QuotaLimits } from './quota.ts'
 export { createRuntime } from './runtime.ts'
 export { defaultSettings, type Settings } from './settings.ts'

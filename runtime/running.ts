@@ -7,6 +7,7 @@ import { apiChart } from '../machines/api.ts'
 import { checkTypes, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
 import { nodeChart } from '../machines/node.ts'
+import type { QuotaRow } from '../machines/quota.ts'
 import { type ResourceRow, topicOfWork } from '../machines/row.ts'
 import { schedulerChart } from '../machines/scheduler.ts'
 import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
@@ -44,7 +45,8 @@ import { Mailbox } from './mailbox.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { PlacementPolicy } from './placement.ts'
-import { topicOf } from './registration.ts'
+import { type QuotaLimits, setLimits } from './quota.ts'
+import { listAll, topicOf } from './registration.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
 import { Turns } from './turns.ts'
@@ -353,6 +355,7 @@ export class RunningRuntime implements Runtime {
       chart: this.#seams.charts?.node ?? nodeChart,
       endedHere: this.#endedHere.get(address) ?? 0,
       onProgress: (row, progress) => this.#tell({ type: 'progress', kind: row.kind, id: row.id, progress }),
+      elsewhere: (row, message) => this.#placement.elsewhere(session.directory, row, message),
       onUp: (up) => this.#starting?.(up),
       onOver: (ended) => this.#nodeOver(session, ended),
       log: (message) => this.#log(message),
@@ -490,6 +493,14 @@ export class RunningRuntime implements Runtime {
       }
     }
     return stuck
+  }
+
+  async quotas(): Promise<readonly QuotaRow[]> {
+    return listAll<QuotaRow>(this.#store(), 'quota')
+  }
+
+  async setQuota(project: string, limits: QuotaLimits): Promise<QuotaRow> {
+    return this.#call(({ store }) => setLimits(this.#types, store, project, limits))
   }
 
   /** Aborted well over the grace, and its claim still stands: the mark that would end it can't be raised. */

@@ -12,6 +12,7 @@ import { addExploreCommand } from './explore.ts'
 import { addNodeCommands } from './nodes.ts'
 import { withExample } from './options.ts'
 import { printJson, tell } from './output.ts'
+import { addQuotaCommands } from './quotas.ts'
 import { addResourceCommands } from './resources.ts'
 import { addServeCommand } from './serve_command.ts'
 import { OperationFailed } from './wait.ts'
@@ -26,6 +27,7 @@ addServeCommand(program)
 addDemoCommand(program)
 addResourceCommands(program)
 addNodeCommands(program)
+addQuotaCommands(program)
 addEventsCommand(program)
 addExploreCommand(program)
 

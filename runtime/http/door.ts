@@ -7,6 +7,7 @@ import {
   type Answer,
   type Environment,
   type NodeView,
+  type QuotaLimits,
   RekindleError,
   type ResourceRow,
   type Runtime,
@@ -53,6 +54,11 @@ const ROUTES = [
   ['POST /nodes/:host/:action', 'kill, drain or start a node'],
   ['GET /clusters', 'clusters, their capacity and queues'],
   ['GET /stuck', 'resources that do not get on by themselves, and why'],
+  ['GET /quotas', 'what each project takes, and its limits'],
+  [
+    'POST /quotas/:project',
+    'set limits; the body names them, for example {"volumes": 10, "gigabytes": null}',
+  ],
   ['GET /events', 'changes as server-sent events (?from=OFFSET or Last-Event-ID, &kind= &id=)'],
 ] as const
 
@@ -181,6 +187,17 @@ export function createDoor(runtime: Runtime, options: DoorOptions = {}): Door {
   app.get('/stuck', async (context) => {
     queryOf(queries.none, context.req.url)
     return json(200, { stuck: await runtime.stuck() })
+  })
+
+  app.get('/quotas', async (context) => {
+    queryOf(queries.none, context.req.url)
+    return json(200, { quotas: await runtime.quotas() })
+  })
+
+  app.post('/quotas/:project', async (context) => {
+    queryOf(queries.none, context.req.url)
+    const limits = (await readBody(context.req.raw)) ?? {}
+    return json(200, await runtime.setQuota(context.req.param('project'), limits as QuotaLimits))
   })
 
   app.get('/events', (context) => {
@@ -326,7 +343,7 @@ function lastEventId(given: string): number {
 
 /** Besides the kinds of resources the feed has the rows of nodes. */
 function knownFeedKind(runtime: Runtime, kind: string): void {
-  const known = [...runtime.kinds.map((type) => type.kind), 'service', 'beat', 'cluster', 'request']
+  const known = [...runtime.kinds.map((type) => type.kind), 'service', 'beat', 'cluster', 'request', 'quota']
   if (!known.includes(kind))
     throw new RekindleError('unknown_kind', `the feed has no kind '${shown(kind)}', only ${known.join(', ')}`)
 }
