@@ -60,7 +60,7 @@ describe('the contract', () => {
     const folder = await emptyFolder()
     return { driver: fileDriver(folder, PIECES), look: () => look(folder), close: async () => {} }
   }
-  driverContract({ story, open }, (title, check) => test(title, check))
+  for (const { title, run } of driverContract({ story, open })) test(title, run)
 })
 
 const SCENES: Scene[] = [

@@ -33,7 +33,7 @@ function call(driver: Driver, operation: string, given: Partial<DriverContext> =
 }
 
 describe('the no-op driver', () => {
-  driverContract({ story, open: opened(noopDriver()) }, (title, run) => test(title, run))
+  for (const { title, run } of driverContract({ story, open: opened(noopDriver()) })) test(title, run)
 
   test('does what it is given and nothing for the rest, of that kind and of any other', async () => {
     const driver = noopDriver({ 'dns-zone': { grow: async ({ input }) => ({ size: input.size ?? 0 }) } })
@@ -51,10 +51,11 @@ describe('the no-op driver', () => {
 })
 
 describe('a slowed driver', () => {
-  driverContract(
-    { story, open: opened(slowed(noopDriver(), 100, instantTimers().environment)) },
-    (title, run) => test(title, run),
-  )
+  for (const { title, run } of driverContract({
+    story,
+    open: opened(slowed(noopDriver(), 100, instantTimers().environment)),
+  }))
+    test(title, run)
 
   test('waits that long before each operation and then does it', async () => {
     const { asked, environment } = instantTimers()

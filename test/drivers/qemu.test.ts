@@ -75,5 +75,5 @@ describe.skipIf(missing !== null)('the contract', () => {
     const folder = await emptyFolder()
     return { driver: qemuDriver(folder, PIECES), look: () => look(folder), close: async () => {} }
   }
-  driverContract({ story, open }, (title, check) => test(title, check))
+  for (const { title, run } of driverContract({ story, open })) test(title, run)
 })

@@ -1,9 +1,10 @@
 // What every driver owes the runtime, as tests over a story: operations in an order that works from an
-// empty backend. It knows no test framework (it is given one) and no kind of resource (the story has them).
+// empty backend. It knows no test runner and no kind of resource (the story has them).
 
 import assert from 'node:assert/strict'
 import { type JsonObject, type Ref, type ResourceRow, refOf } from '../../machines/row.ts'
 import { type Driver, type DriverContext, DriverError, type DriverSetup } from '../../runtime/driver.ts'
+import type { GeneratedTest } from './generated_test.ts'
 
 /** One operation of the story. */
 export interface DriverStep {
@@ -27,16 +28,17 @@ export interface DriverSubject {
   }>
 }
 
-/** Declares one test: `test` of vitest or of node:test will do. */
-export type DeclareTest = (title: string, run: () => Promise<void>) => void
-
 /**
- * Declares the tests that hold for any driver: each operation run twice, aborted, fenced and undone.
- * What needs `fence`, `undo` or `capabilities` is left out where the driver has none.
+ * The tests that hold for any driver: each operation run twice, aborted, fenced and undone; its progress, its
+ * set-up and its capacity. What needs `fence`, `undo` or `capabilities` is left out where the driver has none.
+ * A test rejects with an AssertionError that says what was expected.
  *
- * @example driverContract({ story, open }, (title, run) => test(title, run))
+ * @example
+ * for (const { title, run } of driverContract({ story, open })) test(title, run)
  */
-export function driverContract(subject: DriverSubject, test: DeclareTest): void {
+export function driverContract(subject: DriverSubject): readonly GeneratedTest[] {
+  const tests: GeneratedTest[] = []
+  const test = (title: string, run: () => Promise<void>) => void tests.push({ title, run })
   /** Plays the story; `check` runs each step itself, as often and as badly as it likes, but once for good. */
   const tells = (title: string, check: (stage: Stage) => Promise<void>) =>
     test(title, async () => {
@@ -179,6 +181,7 @@ export function driverContract(subject: DriverSubject, test: DeclareTest): void 
       await close()
     }
   })
+  return tests
 }
 
 type Settled = { readonly result: JsonObject | void } | { readonly error: unknown }

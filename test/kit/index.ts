@@ -2,7 +2,9 @@
 
 export { counterexampleText, type FailedRun, properties } from './counterexample.ts'
 export { type DiagramOptions, diagram } from './diagram.ts'
+export { type DriverStep, type DriverSubject, driverContract } from './driver_contract.ts'
 export * from './exploration/index.ts'
+export type { GeneratedTest } from './generated_test.ts'
 export { History, type HistoryVerdict, type OpenCall, recordedClient } from './history.ts'
 export {
   builtInInputs,
@@ -21,4 +23,5 @@ export {
   ScenarioError,
   scenarioText,
 } from './scenario.ts'
+export { storeContract } from './store_contract.ts'
 export { inShort, Trace, type TraceEvent } from './trace.ts'

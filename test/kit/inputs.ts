@@ -43,11 +43,20 @@ export const builtInInputs: Inputs = {
   volume: {
     create: [{ name: 'data', size: 1 }],
     extend: [{ size: 2 }, { size: 1 }],
+    migrate: [{ cluster: 'hdd@file' }, { cluster: 'ssd@file' }],
     attach: [{ host: 'guest1', device: '/dev/vdb' }],
+    detach: [{}, { host: 'guest2' }],
+    set_readonly: [{ readonly: true }, { readonly: false }],
     reset_status: [{ status: 'available' }, { status: 'in-use' }, { status: 'error' }],
   },
-  snapshot: { create: [{ name: 'before' }] },
-  backup: { create: [{ name: 'nightly' }, { name: 'large', size: 8 }] },
+  snapshot: {
+    create: [{ name: 'before' }],
+    reset_status: [{ status: 'available' }, { status: 'error' }],
+  },
+  backup: {
+    create: [{ name: 'nightly' }, { name: 'large', size: 8 }],
+    reset_status: [{ status: 'available' }, { status: 'error' }],
+  },
 }
 
 /** Stands for an id while an input is checked. */
@@ -84,7 +93,7 @@ export async function checkInputs(
 
 function usual(operation: OperationShape): readonly JsonObject[] {
   const ends = asList(operation.to)
-  return ends.length > 1 ? ends.map((status) => ({ status })) : [{}]
+  return ends.length > 1 && operation.choose === undefined ? ends.map((status) => ({ status })) : [{}]
 }
 
 /** The input with every choice of ids that its schema takes: with the fewest first. */

@@ -352,6 +352,7 @@ export class PathRun {
     const host = row.host!
     this.#runtime.node(host).kill()
     this.#cancelled.delete(keyOf(row))
+    this.#looked.add(`${keyOf(row)} ${row.fence}`)
     this.#letLook(keyOf(row))
     this.#settleAborted()
     for (const call of this.#driver.calls)
@@ -450,9 +451,28 @@ export class PathRun {
       ids.set(step.kind, String([row.operation!.input[holds[step.kind]!.id]].flat()[0]))
     }
     if (step.do === 'ask')
-      for (const [kind, status] of Object.entries(step.partners))
-        ids.set(kind, (await this.#partner(kind, status, walked)).id)
+      for (const [kind, status] of Object.entries(step.partners)) {
+        const together = await this.#belonging(step.input, ids, kind, status)
+        ids.set(kind, together ?? (await this.#partner(kind, status, walked)).id)
+      }
     return ids
+  }
+
+  /** Of rows that are named together one may belong to the other: then it is that one. */
+  async #belonging(
+    input: CheckedInput,
+    ids: ReadonlyMap<string, string>,
+    kind: string,
+    status: string,
+  ): Promise<string | undefined> {
+    const field = input.ids.find((id) => id.kind === kind)!.field
+    for (const [other, id] of ids) {
+      const named = (await this.#found({ kind: other, id }))?.data[field]
+      if (typeof named !== 'string') continue
+      const row = await this.#found({ kind, id: named })
+      if (row?.status === status) return named
+    }
+    return undefined
   }
 
   async #partner(kind: string, status: string, walked: Walked): Promise<Ref> {

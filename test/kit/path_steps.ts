@@ -7,7 +7,7 @@ import { type Decision, decide, type Rows, relatedRefs, type Types } from '../..
 import { isCreate, type ResourceType } from '../../machines/definition.ts'
 import { type Claimant, emptyRow, type ResourceEvent, statePathOf } from '../../machines/resource.ts'
 import type { JsonObject, Operation, Ref, ResourceRow, RowError, ServiceRow } from '../../machines/row.ts'
-import { asList, USED } from '../../machines/table.ts'
+import { asList, startsOf, USED } from '../../machines/table.ts'
 import { type CheckedInput, type CheckedInputs, withIds } from './inputs.ts'
 
 /** One step of a path: what is done, in words that the live runtime and the charts are both told in. */
@@ -49,6 +49,10 @@ export interface StepContext {
   readonly inputs: CheckedInputs
   /** The driver can fence, so a cleanup is a claimed step at the backend. */
   readonly at_backend: boolean
+  /** Operations that are not asked, as `volume.migrate`: they need more than one cluster and one driver. */
+  readonly left_out: ReadonlySet<string>
+  /** Fields of inputs that name other rows, as `snapshot.volume_id`. */
+  readonly ids: ReadonlySet<string>
 }
 
 export const CLUSTER = 'ssd'
@@ -146,7 +150,8 @@ function asks(context: StepContext, type: ResourceType, row: ResourceRow): PathS
   for (const [operation, shape] of Object.entries(type.table.operations)) {
     if (isCreate(shape) !== (row.version === 0)) continue
     // It is begun by the one before, never asked for.
-    if (shape.follows !== undefined) continue
+    if (shape.follows !== undefined && startsOf(type.table, shape).length === 0) continue
+    if (context.left_out.has(`${type.kind}.${operation}`)) continue
     for (const input of context.inputs.get(type.kind)?.get(operation) ?? []) {
       const answers = new Set<string>()
       for (const partners of partnersOf(context, input)) {
@@ -216,13 +221,14 @@ function counts(context: StepContext, row: ResourceRow): PathStep[] {
 }
 
 /** The operations that may be asked with the id of a row of this kind, and the first such input. */
-export function operationsOver({ types, inputs }: StepContext, kind: string) {
+export function operationsOver({ types, inputs, left_out }: StepContext, kind: string) {
   return [...types.values()].flatMap((type) =>
     Object.entries(type.table.operations).flatMap(([operation, shape]) => {
       const naming = (inputs.get(type.kind)?.get(operation) ?? []).filter(({ ids }) =>
         ids.some((id) => id.kind === kind),
       )
-      return naming.length === 0 ? [] : [{ type, kind: type.kind, operation, shape, inputs: naming }]
+      const isAsked = naming.length > 0 && !left_out.has(`${type.kind}.${operation}`)
+      return !isAsked ? [] : [{ type, kind: type.kind, operation, shape, inputs: naming }]
     }),
   )
 }
@@ -404,19 +410,24 @@ function dataOf({ inputs }: StepContext, type: ResourceType): JsonObject {
 }
 
 /** All that tells one state of a resource from another in what may happen next; counters are left out. */
-export function stateKey(row: ResourceRow): string {
+export function stateKey(context: StepContext, row: ResourceRow): string {
   const { operation, held_by, children } = row
+  const { parent } = context.types.get(row.kind)!.table
   return JSON.stringify([
     statePathOf(row),
     row.previous_status,
-    row.data,
+    // Which row an id names makes no difference; whether it belongs to one does.
+    Object.entries(row.data).filter(([field]) => !context.ids.has(`${row.kind}.${field}`)),
+    parent === undefined ? null : row.data[parent.id] !== undefined,
     Object.keys(children).sort(),
     held_by === null ? null : [held_by.kind, held_by.fence > HOLDER_FENCE],
     operation === null
       ? null
       : [
           operation.name,
-          operation.input,
+          Object.entries(operation.input).map(([field, value]) =>
+            context.ids.has(`${row.kind}.${field}`) ? field : [field, value],
+          ),
           row.attempts,
           operation.cancel_requested_at !== null && (isCancelledBefore(row) ? 'before' : 'while'),
           operation.cleanup === null ? null : [operation.cleanup.policy, operation.cleanup.failures],

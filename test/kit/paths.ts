@@ -50,8 +50,16 @@ export async function stepContext(
   types: readonly ResourceType[],
   inputs: Inputs,
   at_backend: boolean,
+  left_out: readonly string[] = [],
 ): Promise<StepContext> {
-  return { types: checkTypes(types), inputs: await checkInputs(types, inputs), at_backend }
+  const checked = await checkInputs(types, inputs)
+  const ids = [...checked].flatMap(([kind, operations]) =>
+    [...operations.values()].flat().flatMap((input) => input.ids.map(({ field }) => `${kind}.${field}`)),
+  )
+  return {
+    ...{ types: checkTypes(types), inputs: checked, at_backend },
+    ...{ left_out: new Set(left_out), ids: new Set(ids) },
+  }
 }
 
 /** Every state that a resource of this kind can come to, nearest first, by a search over `decide`. */
@@ -60,7 +68,7 @@ export function pathGraph(context: StepContext, kind: string): PathGraph {
   const edges: PathEdge[] = []
   const refused = new Map<string, readonly PathStep[]>()
   const first = emptyRow(kind, `${kind}0`, TOPIC)
-  const queue: PathState[] = [{ key: stateKey(first), row: first, steps: [] }]
+  const queue: PathState[] = [{ key: stateKey(context, first), row: first, steps: [] }]
   states.set(queue[0]!.key, queue[0]!)
   for (let state = queue.shift(); state !== undefined; state = queue.shift()) {
     const no: PathStep[] = []
@@ -70,7 +78,7 @@ export function pathGraph(context: StepContext, kind: string): PathGraph {
         if (step.do === 'ask' || step.do === 'cancel') no.push(step)
         continue
       }
-      const to = stateKey(decision.row)
+      const to = stateKey(context, decision.row)
       edges.push({ from: state.key, step, to })
       if (states.has(to)) continue
       const next = { key: to, row: decision.row, steps: [...state.steps, step] }
@@ -96,7 +104,7 @@ export function shortestPath(
 
 /** The paths of @xstate/graph: to each state the shortest, over the chart alone. */
 export function graphPaths(context: StepContext, kind: string): PathState[] {
-  return found(model(context, kind).getShortestPaths(traversal(context)))
+  return found(context, model(context, kind).getShortestPaths(traversal(context)))
 }
 
 /**
@@ -107,14 +115,14 @@ export function simplePaths(context: StepContext, kind: string, from: PathState)
   const { chart } = context.types.get(kind)!
   const fromState = chart.resolveState({ value: from.row.status, context: from.row }) as AnyMachineSnapshot
   const isBack = (snapshot: AnyMachineSnapshot) =>
-    snapshot.hasTag('rest') && stateKey(rowOf(snapshot)) !== from.key
+    snapshot.hasTag('rest') && stateKey(context, rowOf(snapshot)) !== from.key
   const paths = model(context, kind).getSimplePaths({
     ...traversal(context),
     fromState: fromState as never,
     stopWhen: isBack as never,
     toState: isBack as never,
   })
-  return found(paths).map((path) => ({ ...path, steps: [...from.steps, ...path.steps] }))
+  return found(context, paths).map((path) => ({ ...path, steps: [...from.steps, ...path.steps] }))
 }
 
 interface Stepped {
@@ -127,7 +135,7 @@ function model(context: StepContext, kind: string) {
   const input = emptyRow(kind, `${kind}0`, TOPIC)
   return createTestModel(chart, {
     input: input as never,
-    serializeState: ((snapshot: AnyMachineSnapshot) => stateKey(rowOf(snapshot))) as never,
+    serializeState: ((snapshot: AnyMachineSnapshot) => stateKey(context, rowOf(snapshot))) as never,
     serializeEvent: ((event: { readonly type: string; readonly step?: PathStep }) =>
       event.step === undefined ? event.type : stepText(event.step)) as never,
   })
@@ -162,11 +170,12 @@ function eventsIn(context: StepContext, row: ResourceRow): Stepped[] {
 }
 
 function found(
+  context: StepContext,
   paths: readonly { readonly state: unknown; readonly steps: readonly { readonly event: unknown }[] }[],
 ): PathState[] {
   return paths.map(({ state, steps }) => {
     const row = rowOf(state as AnyMachineSnapshot)
     const taken = steps.flatMap(({ event }) => ('step' in (event as object) ? [(event as Stepped).step] : []))
-    return { key: stateKey(row), row, steps: taken }
+    return { key: stateKey(context, row), row, steps: taken }
   })
 }
