@@ -23,7 +23,7 @@ export class Canonical {
   readonly #ranks = new Uint16Array(64)
   readonly #hostSigns: number[]
   readonly #resourceSigns: number[]
-  readonly #sorted: number[] = []
+  readonly #sorted: Float64Array
 
   constructor(model: Model) {
     this.#model = model
@@ -32,6 +32,7 @@ export class Canonical {
     this.#hostSigns = model.configuration.hosts.map(() => 0)
     this.#resourceSigns = model.configuration.resources.map(() => 0)
     this.#renamings = renamingsOf(model)
+    this.#sorted = new Float64Array(model.executions.count)
   }
 
   /** Writes the packed form that stands for this state and all that are alike. Changes the state's ranks. */
@@ -275,13 +276,13 @@ export class Canonical {
     { start, count, size }: { start: number; count: number; size: number },
   ): void {
     const sorted = this.#sorted
-    sorted.length = 0
+    let filled = 0
     for (let slot = 0; slot < count; slot++) {
       const base = start + slot * size
       if (state[base] === 0) continue
       let number = 0
       for (let i = 0; i < size; i++) number = number * 64 + state[base + i]!
-      let at = sorted.length
+      let at = filled++
       while (at > 0 && sorted[at - 1]! > number) {
         sorted[at] = sorted[at - 1]!
         at--
@@ -290,10 +291,15 @@ export class Canonical {
     }
     for (let slot = 0; slot < count; slot++) {
       const base = start + slot * size
-      let number = sorted[slot] ?? 0
+      if (slot >= filled) {
+        for (let i = 0; i < size; i++) state[base + i] = 0
+        continue
+      }
+      let number = sorted[slot]!
       for (let i = size - 1; i >= 0; i--) {
-        state[base + i] = number % 64
-        number = Math.floor(number / 64)
+        const rest = Math.floor(number / 64)
+        state[base + i] = number - rest * 64
+        number = rest
       }
     }
   }

@@ -31,22 +31,24 @@ const HEARTBEAT_MS = 1_000
 const FENCE_AFTER_MS = 10_000
 
 /** What happens to a life, as its chart is told. A beat's answer stands with the look that sent it. */
-export type Happening =
-  | 'registered'
-  | 'set_up.done'
-  | 'cleaned'
-  | 'joined'
-  | 'join.refused'
-  | 'doorbell'
-  | 'prepared'
-  | 'settled'
-  | 'kill'
+const HAPPENINGS = {
+  registered: 0,
+  'set_up.done': 1,
+  cleaned: 2,
+  joined: 3,
+  'join.refused': 4,
+  doorbell: 5,
+  prepared: 6,
+  settled: 7,
+  kill: 8,
   /** A look at the clock in time, at which its last good beat is too old. */
-  | 'tick'
+  tick: 9,
   /** A look at the clock that comes late, as after a stall; the beat it sends is answered so. */
-  | 'wakes to a good beat'
-  | 'wakes to a refused beat'
-  | 'beat.refused'
+  'wakes to a good beat': 10,
+  'wakes to a refused beat': 11,
+  'beat.refused': 12,
+} as const
+export type Happening = keyof typeof HAPPENINGS
 
 export interface LifeStep {
   readonly state: number
@@ -62,7 +64,7 @@ export interface LifeStep {
 export class Lives {
   readonly #stepper: Stepper
   readonly #concurrency: number
-  readonly #known = new Map<string, LifeStep>()
+  readonly #known = new Map<number, LifeStep>()
 
   constructor(chart: AnyStateMachine, concurrency: number) {
     this.#stepper = new Stepper(chart)
@@ -70,7 +72,7 @@ export class Lives {
   }
 
   step(state: number, stands: boolean, inFlight: number, happening: Happening): LifeStep {
-    const key = `${state} ${stands} ${inFlight} ${happening}`
+    const key = ((inFlight * 16 + state) * 2 + (stands ? 1 : 0)) * 16 + HAPPENINGS[happening]
     let step = this.#known.get(key)
     if (step === undefined) {
       step = this.#step(state, stands, inFlight, happening)

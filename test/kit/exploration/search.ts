@@ -60,7 +60,7 @@ export async function search(model: Model, limits: Limits, watch: Watch = {}): P
     ...rest,
   })
   for (;;) {
-    const more = run.look(SLICE)
+    const more = run.look(SLICE, limits.states)
     if (run.violation !== null) return ended('violated')
     if (!more) break
     if (run.states.size > limits.states) return ended('most states')
@@ -115,10 +115,10 @@ class Search {
     }
   }
 
-  /** Looks at up to so many states; false when none is left. */
-  look(count: number): boolean {
+  /** Looks at up to so many states while no more than `most` are kept; false when none is left. */
+  look(count: number, most: number): boolean {
     const { states } = this
-    for (let i = 0; i < count && this.violation === null; i++) {
+    for (let i = 0; i < count && this.violation === null && states.size <= most; i++) {
       if (this.#looked === states.size) return false
       if (this.#looked === this.#levelEnds) {
         this.#depth++
