@@ -48,6 +48,34 @@ test('what concurrent clients of two processes are told is linearizable, through
   await rig.stop()
 })
 
+test('a request that is made again counts once, whichever of its calls was answered', async () => {
+  const rig = new FaultRig()
+  const p1 = await rig.start()
+  const history = newHistory()
+  const client = recordedClient(p1, history, 'client 1')
+  const create = () => client.accept('volume', null, 'create', { name: 'v', size: 1 }, { request_id: 'r1' })
+  const { id } = accepted(await rig.until(create()))
+  await rig.advance(1_000)
+  expect(accepted(await rig.until(create()))).toMatchObject({ id, repeated: true })
+  // A second one, whose first answer is lost.
+  const lost = {
+    ...p1,
+    accept: (...args: Parameters<typeof p1.accept>) => {
+      void p1.accept(...args)
+      return new Promise<never>(() => {})
+    },
+  }
+  const remove = [id, 'delete', undefined, { request_id: 'r2' }] as const
+  void recordedClient(lost, history, 'client 2').accept('volume', ...remove)
+  await rig.advance(1_000)
+  expect(accepted(await rig.until(client.accept('volume', ...remove)))).toMatchObject({ repeated: true })
+  await rig.until(client.get('volume', id))
+  expect(history.check(standardTypes).verdict).toBe('linearizable')
+  const accepts = history.calls.filter(({ asked }) => asked.type === 'accept')
+  expect(accepts.map(({ answer }) => answer?.type)).toEqual(['row', 'accepted'])
+  await rig.stop()
+})
+
 test('accepts that write blindly are found', async () => {
   const rig = new FaultRig()
   const writing = new Gate()

@@ -64,6 +64,7 @@ export class History {
   readonly #clock: () => number
   readonly #calls: Writable<Call>[] = []
   readonly #withdrawn = new Set<Call>()
+  readonly #requests = new Map<string, OpenCall>()
 
   /** `clock` never goes back: monotonic time, or the number of the step. */
   constructor(clock: () => number) {
@@ -110,6 +111,13 @@ export class History {
     }
   }
 
+  /** The first call that was made under this request id: this one, if there was none. */
+  firstUnder(request_id: string, call: OpenCall): OpenCall {
+    const first = this.#requests.get(request_id) ?? call
+    this.#requests.set(request_id, first)
+    return first
+  }
+
   /** Checks every resource apart. `most` bounds the search for each. */
   check(types: readonly ResourceType[], most?: number): HistoryVerdict {
     const byKey = new Map<string, Call[]>()
@@ -146,19 +154,15 @@ export function recordedClient(
   history: History,
   client: string,
 ): Pick<Runtime, 'accept' | 'cancel' | 'get'> {
-  const told = (call: OpenCall, answer: Answer, asks: Asked & { type: 'accept' | 'cancel' }) => {
-    if (!answer.ok) {
-      call.refusal(answer)
-      return
-    }
-    const { kind, id } = answer.row
-    if (answer.repeated) call.accepted(`${kind}/${id}`)
-    else call.row(answer.row)
-    if (asks.type === 'cancel' || answer.repeated) return
+  const told = (call: OpenCall, answer: Answer) => {
+    if (answer.ok) call.row(answer.row)
+    else call.refusal(answer)
+  }
+  const end = (since: number, answer: Answer & { ok: true }) => {
     // The end may have been long before the answer to the accept arrived.
-    const end = history.invoke(client, `${kind}/${id}`, { type: 'settled' }, call.invoked)
+    const call = history.invoke(client, `${answer.row.kind}/${answer.id}`, { type: 'settled' }, since)
     answer.settled().then(
-      ({ row }) => end.row(row),
+      ({ row }) => call.row(row),
       () => {},
     )
   }
@@ -170,14 +174,22 @@ export function recordedClient(
         ...(typeof status === 'string' && { to: status }),
       }
       const call = history.invoke(client, id === null ? kind : `${kind}/${id}`, asked)
+      const first = options?.request_id === undefined ? call : history.firstUnder(options.request_id, call)
       const answer = await unlessThrown(call, runtime.accept(kind, id, operation, input, options))
-      told(call, answer, asked)
+      if (answer.ok && answer.repeated) {
+        // Not this call, but the first one under its id was taken.
+        if (first !== call) call.withdrawn()
+        first.accepted(`${answer.row.kind}/${answer.id}`)
+      } else {
+        told(call, answer)
+        if (answer.ok) end(call.invoked, answer)
+      }
       return answer
     },
     async cancel(kind, id) {
       const call = history.invoke(client, `${kind}/${id}`, { type: 'cancel' })
       const answer = await unlessThrown(call, runtime.cancel(kind, id))
-      told(call, answer, { type: 'cancel' })
+      told(call, answer)
       return answer
     },
     async get(kind, id) {

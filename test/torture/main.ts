@@ -318,6 +318,12 @@ async function listAll(kind: string): Promise<ResourceRow[]> {
   return rows
 }
 
+/** A life that is killed before it accepted anything proves little: on a slow machine nodes take a while to be up. */
+async function workBegun(): Promise<void> {
+  const before = told.acknowledgements
+  for (let tries = 0; tries < 400 && told.acknowledgements === before; tries++) await pause(25)
+}
+
 const KINDS = ['volume', 'snapshot', 'backup'] as const
 
 async function allAtRest(): Promise<Map<string, ResourceRow>> {
@@ -392,6 +398,7 @@ async function run(): Promise<void> {
   witness.connect()
   const working = Promise.all(Array.from({ length: clients }, (_, index) => client(index + 1)))
   for (let kill = 1; kill <= kills && faults.length === 0; kill++) {
+    await workBegun()
     await pause(50 + random() * mostLife)
     await end(server.process, 'SIGKILL')
     server = start(data, port)
