@@ -3,69 +3,8 @@
 // fence. 1: before the swap. 2: after it, before anything is run. 3: between the commands.
 
 import { expect, test } from 'vitest'
-import type { ResourceRow } from '../../machines/row.ts'
-import type { Seams } from '../../runtime/options.ts'
-import type { Change } from '../../store/store.ts'
-import { accepted, FaultRig, overlay } from '../kit/fault_rig.ts'
-
-const never = new Promise<never>(() => {})
-
-/** What a change of a resource's row is: the moments at which a crash is interesting. */
-function momentOf(actor: string, changes: readonly Change[]): string | null {
-  for (const change of changes) {
-    if (!('put' in change) || !('fence' in change.put)) continue
-    const row = change.put as unknown as ResourceRow
-    if (row.operation === null && row.held_by === null)
-      return actor === 'api' ? 'instant' : actor.startsWith('scheduler') ? 'put right' : 'finish'
-    if (row.incarnation !== null) return row.operation?.cleanup === null ? 'claim' : 'claim of a cleanup'
-    if (row.operation?.cleanup != null) return 'queue a cleanup'
-    if (actor === 'api') return 'accept'
-    return 'requeue'
-  }
-  return null
-}
-
-/** A process that dies at the n-th such moment, at the crash point: nothing of it goes on, no write, no read. */
-class Mortal {
-  crashed = false
-  died_at: string | null = null
-  readonly seams: Seams
-  #left: number
-
-  constructor(moment: string, nth: number, point: 1 | 2) {
-    this.#left = nth
-    this.seams = {
-      storeFor: (actor, store) => {
-        const alive =
-          <A extends unknown[], R>(run: (...args: A) => Promise<R>) =>
-          async (...args: A): Promise<R> => {
-            if (this.crashed) return never
-            const result = await run(...args)
-            return this.crashed ? never : result
-          }
-        return overlay(store, {
-          get: alive((key) => store.get(key)),
-          list: alive((filter, page) => store.list(filter, page)),
-          count: alive((filter) => store.count(filter)),
-          transact: async (expect, changes) => {
-            if (this.crashed) return never
-            const isIt = momentOf(actor, changes) === moment
-            if (isIt && point === 1 && --this.#left === 0) return this.#die(actor)
-            const result = await store.transact(expect, changes)
-            if (isIt && point === 2 && result.ok && --this.#left === 0) return this.#die(actor)
-            return this.crashed ? never : result
-          },
-        })
-      },
-    }
-  }
-
-  #die(actor: string): Promise<never> {
-    this.crashed = true
-    this.died_at = actor
-    return never
-  }
-}
+import { accepted, FaultRig } from '../kit/fault_rig.ts'
+import { Mortal } from '../kit/mortal.ts'
 
 const moments = ['accept', 'claim', 'finish', 'instant'] as const
 
