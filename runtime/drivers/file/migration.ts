@@ -5,7 +5,7 @@
 import { hostname } from 'node:os'
 import type { ResourceRow } from '../../../machines/row.ts'
 import type { DriverContext, Exported } from '../../driver.ts'
-import { type Backend, placeOf, presentPlace } from './backend.ts'
+import { type Backend, exists, placeOf, presentPlace } from './backend.ts'
 import { type Claim, underClaim } from './claim.ts'
 import { fail, isErrno, worded } from './error.ts'
 import { hashImage, isZero, piecesOf, sizeOf, writeSparse, writing } from './image.ts'
@@ -95,10 +95,15 @@ export async function arrive(backend: Backend, row: ResourceRow, claim: Claim): 
     await claim.publish(row)
   } catch (error) {
     // No undo follows a failure or a cancel: the row stays where it was, and nothing leads here any longer.
-    const taken = claim.retract(row).then(() => claim.retract(row, 'arrivals'))
-    await taken.catch(() => undefined)
+    await takeBack(backend, row, claim).catch(() => undefined)
     throw error
   }
+}
+
+async function takeBack(backend: Backend, row: ResourceRow, claim: Claim): Promise<void> {
+  const isPublished = !(await exists(backend.disk, claim.work(row)))
+  if (isPublished) await claim.retract(row)
+  await claim.retract(row, 'arrivals')
 }
 
 export async function copyExported(
