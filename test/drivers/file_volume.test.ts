@@ -283,6 +283,25 @@ describe('a volume made from a source', () => {
   })
 })
 
+test('a volume that is in its place when the disk is told to be full is not made elsewhere', async () => {
+  const folder = await emptyFolder()
+  await started(folder)
+  const full = Object.assign(new Error('ENOSPC: no space left on device'), {
+    code: 'ENOSPC',
+    syscall: 'fsync',
+  })
+  const disk = watchedDisk((name, path) => {
+    if (name === 'handle.sync' && path.endsWith('/volumes')) throw full
+  })
+  const creating = run(
+    fileDriver(folder, { ...PIECES, disk }),
+    'create',
+    rowOf(volume, volumeData, { fence: 1 }),
+  )
+  await expect(creating).rejects.toMatchObject({ code: 'no_space', cause: full })
+  expect((await scan(folder)).volume).toEqual(['v1'])
+})
+
 describe('a revert', () => {
   test('makes the content that of the snapshot, which stays as it is', async () => {
     const folder = await emptyFolder()

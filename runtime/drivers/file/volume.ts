@@ -30,6 +30,8 @@ export async function createVolume(backend: Backend, context: DriverContext) {
     return await make(backend, context, { build, facts: async () => undefined })
   } catch (error) {
     if (source !== null || !(error instanceof DriverError) || error.code !== 'no_space') throw error
+    // Who goes elsewhere leaves nothing: a disk that was full at the very last sync has the volume already.
+    if (await exists(backend.disk, placeOf(backend.folder, context.row))) throw error
     throw fail('not_here', `no room here: ${error.message}`, error.cause)
   }
 }
