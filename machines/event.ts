@@ -26,6 +26,8 @@ export interface AcceptEvent {
   readonly request_id: string | null
   readonly at: number
   readonly related: { readonly [kind: string]: ResourceRow }
+  /** Of a create: its cluster was chosen by the placement, not by its caller. */
+  readonly placed?: boolean
 }
 
 /** What a claim's owner says of itself. */
@@ -43,6 +45,12 @@ export type ResourceEvent =
       readonly error: Omit<RowError, 'at'>
       readonly not_before: number
       readonly limits: Limits
+    } & Owned)
+  /** `<create>.elsewhere`: the driver said `not_here`, and this is the next topic to try. */
+  | ({
+      readonly type: `${string}.elsewhere`
+      readonly topic: string
+      readonly error: Omit<RowError, 'at'>
     } & Owned)
   | { readonly type: 'cancel'; readonly at: number }
   | {

@@ -283,6 +283,16 @@ class ChartBuilder {
         ),
         ...failed(operation.failed!, []),
       ]
+      // What belongs to another resource goes where that is.
+      if (operation.from === 'new' && this.#table.parent === undefined)
+        working[`${name}.elsewhere`] = [
+          {
+            guard: all([...owner, mine, 'isUntriedPlace']),
+            target: this.#to(status, QUEUED),
+            actions: ['moveElsewhere', 'ring'],
+            description: 'Its driver said that this is not the place: another cluster tries.',
+          },
+        ]
       // What is requeued is cleaned only once no try is left.
       const [way, to, code] =
         operation.cleanup === 'requeue'

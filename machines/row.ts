@@ -32,6 +32,8 @@ export interface Attempt {
   readonly incarnation: number
   readonly fence: number
   readonly at: number
+  /** Its driver said that this is not the place for the resource, and why; the operation went on elsewhere. */
+  readonly not_here?: { readonly topic: string; readonly message: string }
 }
 
 /** The cleanup of an operation whose worker went down, where it must touch the backend (a claimed step). */
@@ -61,6 +63,8 @@ export interface Operation {
   readonly cleanup: Cleanup | null
   /** The topic whose nodes drive it, where that is not the resource's own (a migration is driven at its target). */
   readonly topic?: string
+  /** Of a create: nobody chose its cluster but the placement, so another one may be tried. */
+  readonly placed?: true
 }
 
 /** A resource: a volume, a snapshot, a DNS record. At rest operation, worker, incarnation and held_by are null. */

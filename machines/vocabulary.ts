@@ -5,6 +5,7 @@
 import { assign } from 'xstate'
 import type { AcceptEvent, Claimant, Limits, Owned } from './event.ts'
 import {
+  type Attempt,
   type JsonObject,
   type Operation,
   type Ref,
@@ -65,6 +66,13 @@ export const protocolGuards = {
     (context.operation?.cleanup?.not_before ?? 0) <= (event as { at: number }).at,
   hasNoCleanupLeft: ({ context, event }: Args) =>
     (context.operation?.cleanup?.failures ?? 0) + 1 >= (event as { limits: Limits }).limits.cleanups,
+  /** Its caller left the place open and still wants it, and that topic was not tried yet. */
+  isUntriedPlace: ({ context, event }: Args) => {
+    const { placed, cancel_requested_at, history } = context.operation!
+    const { topic } = event as { topic: string }
+    const tried = [context.cluster, ...history.map(({ not_here }) => not_here?.topic)]
+    return placed === true && cancel_requested_at === null && !tried.includes(topic)
+  },
   isHoldAs: ({ event }: Args, params: { as: string }) => (event as { as: string }).as === params.as,
   isHeldBy: ({ context, event }: Args) =>
     context.held_by !== null && sameRef(context.held_by, (event as { holder: Ref }).holder),
@@ -82,7 +90,7 @@ const AT_REST = { operation: null, worker: null, incarnation: null, held_by: nul
 
 export const changeActions = {
   accept: assign(({ context, event }: Args, params: { operation: string; via: string; rest: boolean }) => {
-    const { input, request_id, at } = event as AcceptEvent
+    const { input, request_id, at, placed } = event as AcceptEvent
     return {
       status: params.via,
       // The last rest status, never a transitional one (rule R13).
@@ -104,6 +112,7 @@ export const changeActions = {
         cancel_requested_at: null,
         history: [],
         cleanup: null,
+        ...(placed === true ? { placed } : {}),
       } satisfies Operation,
     }
   }),
@@ -125,7 +134,7 @@ export const changeActions = {
       attempts: operation.cleanup === null ? context.attempts + 1 : context.attempts,
       operation: {
         ...operation,
-        history: [...operation.history, { worker, incarnation, fence, at }].slice(-20),
+        history: trimmed([...operation.history, { worker, incarnation, fence, at }]),
       },
     }
   }),
@@ -182,6 +191,25 @@ export const changeActions = {
       at: (event as { at: number }).at,
     },
   })),
+  /** The whole operation at another topic, as if it had been accepted there: this one's driver said `not_here`. */
+  moveElsewhere: assign(({ context, event }: Args) => {
+    const { topic, error } = event as { topic: string; error: Omit<RowError, 'at'> }
+    const operation = context.operation!
+    const { history } = operation
+    const last = { ...history.at(-1)!, not_here: { topic: context.cluster, message: error.message } }
+    return {
+      worker: topic,
+      cluster: topic,
+      incarnation: null,
+      host: null,
+      attempts: 0,
+      operation: {
+        ...operation,
+        progress: null,
+        history: [...history.slice(0, -1).filter(({ not_here }) => not_here !== undefined), last],
+      },
+    }
+  }),
   /** The whole operation again, by any node (policy requeue). */
   requeue: assign(({ context }: Args) => ({
     worker: topicOfWork(context),
@@ -323,6 +351,11 @@ export const commands = {
   /** In the same transaction: tell the parent. */
   addChild: () => {},
   removeChild: () => {},
+}
+
+/** The last claims. Where it was not the place is never forgotten, or it would be tried again. */
+function trimmed(history: readonly Attempt[]): readonly Attempt[] {
+  return history.filter(({ not_here }, i) => not_here !== undefined || i >= history.length - 20)
 }
 
 function codeOf(code: string, row: ResourceRow): string {

@@ -56,6 +56,8 @@ export interface AcceptedRow {
 /** Where a new resource is made, with the room kept for the operation until its row is on disk. */
 interface Room {
   readonly topic: string | null
+  /** Nothing but the placement chose the topic. */
+  readonly placed: boolean
   readonly forget: Forget
 }
 
@@ -107,6 +109,7 @@ export async function accept(
         request_id: options.request_id ?? null,
         at: ports.environment.now(),
         related: {},
+        placed: room.placed,
       }),
     },
     ports.runner,
@@ -311,18 +314,19 @@ async function topicFor(
     const row = (await store.get(keyOf(ref))) as ResourceRow | undefined
     if (row === undefined) throw unknownId(ref.kind, ref.id)
     const topic = row.cluster
-    if (parent !== null) return { topic, forget: () => {} }
-    return { topic, forget: placement.makeRoom(directory, key, topic, placement.wanted(kind, name, input)) }
+    if (parent !== null) return { topic, placed: false, forget: () => {} }
+    const forget = placement.makeRoom(directory, key, topic, placement.wanted(kind, name, input))
+    return { topic, placed: false, forget }
   }
   const wanted = placement.wanted(kind, name, input)
-  if (options.cluster === undefined) return placement.choose(directory, key, wanted)
+  if (options.cluster === undefined) return { ...placement.choose(directory, key, wanted), placed: true }
   const topics = directory.views().map(({ topic }) => topic)
   if (!topics.includes(options.cluster))
     throw new RekindleError(
       'unknown_cluster',
       `there is no cluster '${shown(options.cluster)}'${nearest(options.cluster, topics)}; known: ${topics.join(', ') || 'none'}`,
     )
-  return { topic: options.cluster, forget: () => {} }
+  return { topic: options.cluster, placed: false, forget: () => {} }
 }
 
 /** Room for what an operation adds to what is there. An operation without input adds nothing. */
@@ -336,6 +340,7 @@ async function roomFor(
     Object.keys(input).length === 0 ? undefined : ((await store.get(key)) as ResourceRow | undefined)
   return {
     topic: null,
+    placed: false,
     forget: row === undefined ? () => {} : placement.makeRoomFor(directory, row, name, input),
   }
 }

@@ -25,8 +25,10 @@ export class Spared {
 
   /** The limits of a row, whose attempts are those of its history. */
   limits(limits: Limits, row: ResourceRow): Limits {
-    const spared = (row.operation?.history ?? []).filter(({ worker, incarnation }) =>
-      this.#lives.has(`${worker} ${incarnation}`),
+    const spared = (row.operation?.history ?? []).filter(
+      // A claim at an earlier place is no attempt here.
+      ({ worker, incarnation, not_here }) =>
+        not_here === undefined && this.#lives.has(`${worker} ${incarnation}`),
     )
     return { ...limits, attempts: limits.attempts + spared.length }
   }

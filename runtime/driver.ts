@@ -86,7 +86,9 @@ export interface Driver {
 
 /**
  * A failure that a driver words itself: `code` goes into the row's error. Anything else that a driver
- * throws becomes code `driver_failed`.
+ * throws becomes code `driver_failed`. A table may say where an operation ends for a code (`ends`); `not_here`
+ * of a create says that this backend is not the place for it and that nothing of it is left here: the create
+ * goes on at the next best cluster, three in all, unless its caller chose the place.
  */
 export class DriverError extends Error {
   readonly code: string

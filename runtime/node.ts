@@ -39,6 +39,11 @@ export interface NodeConfig {
   readonly probes?: readonly Probe[]
 }
 
+/** Where a create goes on, with the room kept for it there until it is `forget`; or why it goes nowhere. */
+export type Elsewhere =
+  | { readonly topic: string; readonly forget: () => void }
+  | { readonly topic: null; readonly why: string }
+
 export interface NodePorts {
   /** The driver of a node of this process that consumes this topic. */
   readonly driverAt: (topic: string) => Driver | null
@@ -55,6 +60,8 @@ export interface NodePorts {
   /** The last incarnation of this host@backend that ended in this process; 0 for none. */
   readonly endedHere: number
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
+  /** Where a create goes whose driver said `not_here`; null where its caller chose the place. */
+  readonly elsewhere: (row: ResourceRow, message: string) => Elsewhere | null
   readonly onUp: (life: NodeLife) => void
   readonly onOver: (life: NodeLife) => void
   readonly log: (message: string) => void
@@ -444,11 +451,14 @@ export class NodeLife {
     if (held?.ending == null) return
     const { row, ending } = held
     const name = row.operation!.cleanup === null ? row.operation!.name : 'cleanup'
+    const isElsewhere = !ending.ok && ending.code === 'not_here'
+    const elsewhere = isElsewhere ? this.#ports.elsewhere(row, ending.message) : null
     const event = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent => {
       const at = environment.now()
       const owned = { claimant: this.#claimant(rows), fence: row.fence, at }
       if (ending.ok) return { type: `${name}.done`, ...owned, changes: ending.changes } as ResourceEvent
-      const { code, message } = ending
+      const { code, message } =
+        elsewhere?.topic === null ? { code: 'no_cluster', message: elsewhere.why } : ending
       const failures = (row.operation!.cleanup?.failures ?? 0) + 1
       const not_before = at + Math.min(60_000, settings.sweep_ms * 2 ** failures)
       return {
@@ -459,14 +469,27 @@ export class NodeLife {
         limits: limitsOf(settings),
       } as ResourceEvent
     }
-    try {
-      // Refused: this claim is no longer ours, the late finish changes nothing (rules R1, R5).
-      await commit(
+    const moving = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent =>
+      ({
+        type: `${name}.elsewhere`,
+        claimant: this.#claimant(rows),
+        fence: row.fence,
+        at: environment.now(),
+        topic: elsewhere!.topic,
+        error: { code: 'not_here', message: ending.ok ? '' : ending.message },
+      }) as ResourceEvent
+    const swap = (made: typeof event) =>
+      commit(
         types,
         store,
-        { ref: row, binds: this.registration.serviceKey, event: (_, rows) => event(rows) },
+        { ref: row, binds: this.registration.serviceKey, event: (_, rows) => made(rows) },
         runner,
       )
+    try {
+      // Nobody wants it any longer, or the claim is not ours: then it ends here like any other.
+      const moved = elsewhere !== null && elsewhere.topic !== null && (await swap(moving)).ok
+      // Refused: this claim is no longer ours, the late finish changes nothing (rules R1, R5).
+      if (!moved) await swap(event)
       this.#held.delete(claim)
       this.send({ type: 'ended' })
     } catch (error) {
@@ -479,6 +502,9 @@ export class NodeLife {
         return
       }
       this.send({ type: 'broken', reason: messageOf(error) })
+    } finally {
+      // By now the row itself counts where it is.
+      if (elsewhere !== null && elsewhere.topic !== null) elsewhere.forget()
     }
   }
 

@@ -9,6 +9,7 @@ import {
   type ClusterView,
   capacity,
   freeCapacity,
+  MOST_CLUSTERS,
   type Placement,
   PlacementFault,
   type PlacementRules,
@@ -24,6 +25,7 @@ import { startsOf } from '../machines/table.ts'
 import { type Key, keyOf } from '../store/store.ts'
 import type { Directory, Taking } from './directory.ts'
 import { messageOf, RekindleError } from './error.ts'
+import type { Elsewhere } from './node.ts'
 import { checkPlacement, type PlacementOptions, type TypeSpecs } from './placement_options.ts'
 
 const sizeOfData = (_kind: string, { size }: JsonObject): number => (typeof size === 'number' ? size : 0)
@@ -93,6 +95,35 @@ export class PlacementPolicy {
     const placed = this.#place([view], wanted)
     if (!placed.placed) throw noCluster('it can not go there', placed.removed)
     return directory.reserve(key, { topic, gib: size_gib })
+  }
+
+  /**
+   * Where a create goes whose driver said `not_here`, with the room kept there; or why it goes nowhere, with what
+   * each cluster said. Null where its caller chose the place. Never throws: it answers for a claim.
+   */
+  elsewhere(directory: Directory, row: ResourceRow, message: string): Elsewhere | null {
+    const { operation, cluster, kind } = row
+    if (operation?.placed !== true || operation.cleanup !== null) return null
+    const tried = [
+      ...operation.history.flatMap(({ not_here }) => not_here ?? []),
+      { topic: cluster, message },
+    ]
+    const nowhere = (why: string): Elsewhere => ({ topic: null, why: `no cluster can take it: ${why}` })
+    if (tried.length >= MOST_CLUSTERS)
+      return nowhere(
+        `${tried.length} were tried: ${tried.map((one) => `${one.topic}: ${one.message}`).join('; ')}`,
+      )
+    try {
+      const wanted = this.wanted(kind, operation.name, operation.input)
+      const placed = this.#place(directory.views(), wanted, tried)
+      if (!placed.placed) return nowhere(removedInWords(placed.removed))
+      const topic = placed.topics[0]!
+      // The row itself still counts where it is, until it is swapped.
+      const forget = directory.reserve(`${keyOf(row)} elsewhere`, { topic, gib: wanted.size_gib })
+      return { topic, forget }
+    } catch (error) {
+      return nowhere(messageOf(error))
+    }
   }
 
   /** What a new resource asks for. Throws `bad_input` where its type is not known. */

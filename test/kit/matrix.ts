@@ -160,6 +160,8 @@ export function statesOf(type: ResourceType, topic = TOPIC): NamedState[] {
         if (name !== 'create' && operation.to !== 'previous' && previous_status !== rest[0]) continue
         add(`${status}.queued, ${mark}, requeued`, { ...queued, attempts: 1 })
         add(`${status}.working, ${mark}`, taken)
+        if (operation.from === 'new' && table.parent === undefined)
+          add(`${status}.working, ${mark}, placed`, { ...taken, operation: { ...running, placed: true } })
         add(`${status}.working, ${mark}, last attempt`, { ...taken, attempts: limits.attempts })
         const policy = operation.cleanup === 'requeue' ? 'attempts_used_up' : operation.cleanup!
         const cleanup = { policy, reason: 'h1@file went down', failures: 0, not_before: 0 }
@@ -245,6 +247,7 @@ export function eventsOf(type: ResourceType): NamedEvent[] {
   for (const name of [...driven.map(([operation]) => operation), 'cleanup']) {
     owned(`${name}.done`, { changes: {} })
     owned(`${name}.failed`, { error, not_before: AT + 100, limits })
+    if (table.operations[name]?.from === 'new') owned(`${name}.elsewhere`, { topic: 'hdd@file', error })
   }
   add({ type: 'cancel', at: AT })
   for (const at_backend of [false, true]) {
