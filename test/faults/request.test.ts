@@ -77,6 +77,20 @@ test('an id that was used for another body, operation or resource is refused and
   await rig.stop()
 })
 
+test('an id that was used for one operation of a resource is refused for another one of it, though both take no input', async () => {
+  const rig = new FaultRig()
+  const runtime = await rig.start()
+  const id = await rig.volume(runtime)
+  rig.backend.hold()
+  accepted(await runtime.volume(id).delete(undefined, { request_id: 'r1' }))
+  const before = runtime.offset()
+  await expect(runtime.volume(id).force_delete(undefined, { request_id: 'r1' })).rejects.toMatchObject({
+    code: 'request_reused',
+  })
+  expect(runtime.offset()).toBe(before)
+  await rig.stop()
+})
+
 test('a refusal keeps no request id: asked again it is decided again', async () => {
   const rig = new FaultRig()
   const runtime = await rig.start()

@@ -28,7 +28,7 @@ const claims: readonly Mutation[] = [
     breaks: 'R1: a finish compares the fence of its claim',
     file: 'machines/vocabulary.ts',
     find: '      context.fence === fence\n',
-    replace: '      fence > 0\n',
+    replace: '      fence >= 0\n',
     tests: [DECISIONS, RULES],
   },
   {
@@ -249,6 +249,39 @@ const swaps: readonly Mutation[] = [
 ]
 
 const lives: readonly Mutation[] = [
+  {
+    name: 'request-of-another-operation',
+    breaks: 'a request id stands for one operation with one body',
+    file: 'runtime/accept.ts',
+    find: 'digest([kind, id, name, checked,',
+    replace: 'digest([kind, id, checked,',
+    tests: ['test/faults/request.test.ts'],
+  },
+  {
+    name: 'store-trouble-counts-as-an-attempt',
+    breaks: 'R14: trouble of the store counts against nobody',
+    file: 'runtime/cleanup.ts',
+    find: 'limits.attempts + spared.length',
+    replace: 'limits.attempts',
+    tests: ['test/faults/store.test.ts'],
+  },
+  {
+    name: 'finish-not-tried-again',
+    breaks: 'a finish that the store refused is tried again while its life lasts',
+    file: 'runtime/node.ts',
+    find: '      if (isStoreTrouble(error)) {\n        environment.timer',
+    replace:
+      '      if (isStoreTrouble(error)) return\n      if (isStoreTrouble(error)) {\n        environment.timer',
+    tests: ['test/faults/store.test.ts', 'test/behaviours/accept.test.ts'],
+  },
+  {
+    name: 'leftover-call-of-a-held-row-aborted',
+    breaks: 'R13: a fence is compared with the fences of its own resource',
+    file: 'runtime/calls.ts',
+    find: 'if (call.key === key && call.fence',
+    replace: 'if (call.fence',
+    tests: ['test/runtime/calls.test.ts'],
+  },
   {
     name: 'beat-without-the-service-row',
     breaks: 'R5: a beat expects the service row, so that none succeeds after the node was declared down',
