@@ -15,6 +15,7 @@ import { printJson, tell } from './output.ts'
 import { addQuotaCommands } from './quotas.ts'
 import { addResourceCommands } from './resources.ts'
 import { addServeCommand } from './serve_command.ts'
+import { addSimulateCommand } from './simulate.ts'
 import { OperationFailed } from './wait.ts'
 
 const program = new Command('rekindle')
@@ -30,6 +31,7 @@ addNodeCommands(program)
 addQuotaCommands(program)
 addEventsCommand(program)
 addExploreCommand(program)
+addSimulateCommand(program)
 
 // A reader that has seen enough (`rekindle list volume | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,10 +1,12 @@
 // rekindle/testing: tests generated from a resource type's table, against the code that is shipped.
 
 export { counterexampleText, type FailedRun, properties } from './counterexample.ts'
+export { Coverage, type Covered, type Reached } from './coverage.ts'
 export { type DiagramOptions, diagram } from './diagram.ts'
 export { type DriverStep, type DriverSubject, driverContract } from './driver_contract.ts'
 export * from './exploration/index.ts'
 export type { GeneratedTest } from './generated_test.ts'
+export { type GeneratedTestsOptions, generatedTests } from './generated_tests.ts'
 export { History, type HistoryVerdict, type OpenCall, recordedClient } from './history.ts'
 export {
   builtInInputs,
@@ -23,5 +25,16 @@ export {
   ScenarioError,
   scenarioText,
 } from './scenario.ts'
+export {
+  type FaultKind,
+  faultKinds,
+  onlyFaults,
+  replayOf,
+  type SeedsOptions,
+  type SeedsResult,
+  scenarioOf,
+  simulateSeeds,
+} from './seeds.ts'
+export { type SimulationOptions, type SimulationResult, simulate } from './simulation/simulation.ts'
 export { storeContract } from './store_contract.ts'
 export { inShort, Trace, type TraceEvent } from './trace.ts'
