@@ -5,6 +5,7 @@ const PACKAGE: Readonly<Record<string, string>> = {
   '../../runtime/index.ts': 'rekindle',
   '../../machines/index.ts': 'rekindle/machines',
   '../../store/index.ts': 'rekindle/store',
+  '../kit/index.ts': 'rekindle/testing',
 }
 
 /** The same text with the names of the package. Throws where a file is imported that is not public. */

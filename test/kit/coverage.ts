@@ -30,6 +30,8 @@ interface Plan {
 export class Coverage {
   readonly kind: string
   readonly #type: ResourceType
+  readonly #types: readonly ResourceType[]
+  readonly #leftOut: ReadonlySet<string>
   readonly #isCounted: boolean
   readonly #isRead: boolean
   readonly #plans: readonly Plan[]
@@ -38,7 +40,9 @@ export class Coverage {
   readonly #seen = { live: new Set<string>(), decided: new Set<string>() }
 
   /** `types` are all that stand together: whether anything can count on this one depends on them. */
-  constructor(kind: string, types: readonly ResourceType[]) {
+  constructor(kind: string, types: readonly ResourceType[], left_out: readonly string[] = []) {
+    this.#leftOut = new Set(left_out)
+    this.#types = types
     const type = types.find((one) => one.kind === kind)!
     this.kind = kind
     this.#type = type
@@ -86,7 +90,9 @@ export class Coverage {
     const guards = new Set(this.#plans.flatMap((plan) => plan.guards))
     const asks = (guard: string) => this.#plans.filter((plan) => plan.guards.includes(guard))
     return [
-      ...states.map((name) => this.#covered('state', `in ${name}`, name, null)),
+      ...states.map((name) =>
+        this.#covered('state', `in ${name}`, name, this.#whyLeftOut(name.split('.')[0]!, '', [])),
+      ),
       ...this.#plans.map((plan, at) =>
         this.#covered('transition', this.#names[at]!, this.#names[at]!, this.#whyNever(plan)),
       ),
@@ -152,6 +158,8 @@ export class Coverage {
   #whyNever({ from, event, guards }: Plan): string | null {
     const { table } = this.#type
     const [status, sub] = from.split('.') as [string, string | undefined]
+    const left = this.#whyLeftOut(status, event, guards)
+    if (left !== null) return left
     if (event.startsWith('child.') && !this.#isCounted) return 'nothing belongs to it'
     const operation = guards.map((guard) => argumentOf(guard, 'isOperation')).find((name) => name !== null)
     for (const guard of guards) {
@@ -167,9 +175,37 @@ export class Coverage {
     return null
   }
 
+  /** Only operations that the caller left out lead there. */
+  #whyLeftOut(status: string, event: string, guards: readonly string[]): string | null {
+    const { operations, held } = this.#type.table
+    const isOut = (name: string) => this.#leftOut.has(`${this.kind}.${name}`)
+    const operation = guards.map((guard) => argumentOf(guard, 'isOperation')).find((name) => name !== null)
+    for (const asked of [event, event.split('.')[0]!, operation ?? ''])
+      if (isOut(asked)) return `${asked} is left out`
+    if (this.#leftOut.has(`event ${event.split('.').at(-1)}`)) return `${event} is left out`
+    const through = Object.keys(operations).filter((name) => operations[name]!.via === status)
+    if (through.length > 0 && through.every(isOut)) return `${through.join(' and ')} is left out`
+    const as = guards.map((guard) => argumentOf(guard, 'isHoldAs')).find((name) => name !== null) ?? status
+    if (held?.[as] !== undefined && !this.#isHeldAs(as)) return `what holds it as ${as} is left out`
+    return null
+  }
+
+  /** Some operation that is asked holds it so. A hold of all children is none that an input names. */
+  #isHeldAs(as: string): boolean {
+    return this.#types.some(({ kind, table }) =>
+      Object.entries(table.operations).some(([name, { holds }]) => {
+        const hold = holds?.[this.kind]
+        return hold?.as === as && hold.all_if === undefined && !this.#leftOut.has(`${kind}.${name}`)
+      }),
+    )
+  }
+
   /** A guard that the chart asks where there is but one answer. */
   #whyConstant(guard: string, answer: boolean, asked: readonly Plan[]): string | null {
     const { table } = this.#type
+    const isLeft = ({ from, event, guards }: Plan) =>
+      this.#whyLeftOut(from.split('.')[0]!, event, guards) !== null
+    if (asked.every(isLeft)) return 'asked for what is left out alone'
     if (answer)
       return asked.every((plan) => this.#whyNever(plan) !== null) ? 'asked where it never holds' : null
     const operation = argumentOf(guard, 'isOperation')
@@ -180,6 +216,8 @@ export class Coverage {
     }
     if (argumentOf(guard, 'hasPolicy') !== null)
       return 'a cleanup is queued under the policy that is asked for'
+    if (argumentOf(guard, 'choosesStatus') !== null && asked.every((plan) => !this.#hasLater(plan)))
+      return 'it is asked last, when no other status is left'
     if (guard === 'isUnused' && !this.#isRead) return 'nothing reads it'
     if (argumentOf(guard, 'wasStatus') !== null && asked.every((plan) => !this.#hasLater(plan)))
       return 'it is asked last, when no other status is left'
@@ -196,7 +234,7 @@ export class Coverage {
           later.from === plan.from &&
           later.event === plan.event &&
           later.guards.find((guard) => guard.startsWith('isOperation(')) === operation &&
-          later.guards.some((guard) => guard.startsWith('wasStatus(')) &&
+          later.guards.some((guard) => /^(?:wasStatus|choosesStatus)\(/.test(guard)) &&
           this.#whyNever(later) === null,
       )
   }

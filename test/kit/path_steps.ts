@@ -271,8 +271,16 @@ export interface Circumstances {
 function madeUp(row: ResourceRow, step: PathStep): Circumstances {
   const id = row.held_by?.id ?? 'holder1'
   const fence = row.held_by === null ? HOLDER_FENCE : row.held_by.fence + (step.do === 'renew' ? 1 : 0)
+  const { operation, updated_at } = row
+  const last = [
+    updated_at,
+    operation?.accepted_at,
+    operation?.cancel_requested_at,
+    operation?.history.at(-1)?.at,
+  ]
+  const latest = Math.max(...last.map((at) => at ?? 0))
   return {
-    at: Math.max(row.updated_at + 1, row.operation?.cleanup?.not_before ?? 0),
+    at: Math.max(latest + 1, operation?.cleanup?.not_before ?? 0),
     incarnation: 1,
     holder: { kind: 'kind' in step ? step.kind : '', id, fence },
     idOf: (kind) => `${kind}1`,
