@@ -6,6 +6,7 @@ import { type DirectedGraphEdge, type DirectedGraphNode, toDirectedGraph } from 
 import type { AnyStateMachine, AnyStateNode } from 'xstate'
 import type { ResourceType } from './definition.ts'
 import { QUEUED } from './resource.ts'
+import { protocolGuards } from './vocabulary.ts'
 
 export interface MermaidOptions {
   /**
@@ -134,7 +135,7 @@ function folded(graph: DirectedGraphNode): Edge[] {
 }
 
 function isPlain(guard: string): boolean {
-  return !guard.includes('(')
+  return !guard.includes('(') && !Object.hasOwn(protocolGuards, guard)
 }
 
 /** What every status offers, the first and the last aside, starts at one box. */

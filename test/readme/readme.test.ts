@@ -4,8 +4,10 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { backup, snapshot, volume } from '../../machines/index.ts'
 import { EXIT } from '../../runtime/command/exit.ts'
 import { root, sourcesOf } from '../architecture/source.ts'
+import { comparisons } from './block_storage.ts'
 import { fieldsOf, sections, withSections } from './sections.ts'
 
 const path = join(root, 'README.md')
@@ -19,6 +21,14 @@ test.each(Object.keys(made))('the part %s is as the code is now', (name) => {
   expect(readme, 'refresh it with: UPDATE_README=1 npx vitest run test/readme').toBe(
     withSections(readme, { [name]: made[name]! }),
   )
+})
+
+test("every operation of block storage has its place beside Cinder's, and no other is named", () => {
+  const named = new Set(comparisons.flatMap(([, ours]) => ours))
+  const there = [volume, snapshot, backup].flatMap(({ kind, table }) =>
+    Object.keys(table.operations).map((name) => `${kind}.${name}`),
+  )
+  expect([...named].sort()).toEqual(there.sort())
 })
 
 describe('what the README names', () => {

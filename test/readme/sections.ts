@@ -8,12 +8,14 @@ import { backup, nodeChart, snapshot, supervisorChart, toMermaid, volume } from 
 import { addDemoCommand } from '../../runtime/command/demo_command.ts'
 import { addEventsCommand } from '../../runtime/command/events.ts'
 import { addNodeCommands } from '../../runtime/command/nodes.ts'
+import { addQuotaCommands } from '../../runtime/command/quotas.ts'
 import { addResourceCommands } from '../../runtime/command/resources.ts'
 import { addServeCommand } from '../../runtime/command/serve_command.ts'
 import { createDoor } from '../../runtime/http/index.ts'
 import { defaultSettings, type Runtime } from '../../runtime/index.ts'
 import { root } from '../architecture/source.ts'
 import { asUser } from '../examples/as_user.ts'
+import { closed, comparisons, operationRows } from './block_storage.ts'
 
 const fileText = (path: string) => readFileSync(join(root, path), 'utf8')
 const fenced = (language: string, text: string) => `\`\`\`${language}\n${text.trimEnd()}\n\`\`\``
@@ -82,7 +84,14 @@ function settingsTable(): string {
 
 function commandsTable(): string {
   const program = new Command('rekindle')
-  for (const add of [addServeCommand, addDemoCommand, addResourceCommands, addNodeCommands, addEventsCommand])
+  for (const add of [
+    addServeCommand,
+    addDemoCommand,
+    addResourceCommands,
+    addNodeCommands,
+    addQuotaCommands,
+    addEventsCommand,
+  ])
     add(program)
   const rows: string[][] = []
   const walk = (command: Command, before: string) => {
@@ -148,6 +157,19 @@ export async function sections(): Promise<Readonly<Record<string, string>>> {
     'chart-backup': fenced('mermaid', toMermaid(backup)),
     'chart-node': fenced('mermaid', toMermaid(nodeChart)),
     'chart-supervisor': fenced('mermaid', toMermaid(supervisorChart)),
+    operations: tableOf(
+      ['operation', 'from', 'through', 'to', 'driver fails', 'node goes down', 'only if'],
+      operationRows(),
+    ),
+    'cinder-operations': tableOf(
+      ['Cinder', 'here', 'what differs'],
+      comparisons.map(([cinder, ours, note]) => [
+        cinder,
+        ours.map((name) => `\`${name}\``).join(', ') || '-',
+        note,
+      ]),
+    ),
+    'cinder-closed': tableOf(['in Cinder', 'here'], closed),
     settings: settingsTable(),
     commands: commandsTable(),
     routes: await routesTable(),
