@@ -84,6 +84,7 @@ async function run(kit: Kit, given: Given): Promise<number> {
   const seeds = soak === undefined ? (given.seeds ?? 1) : Number.POSITIVE_INFINITY
   const options = optionsFrom(kit, given)
   const interrupt = interruptOnce()
+  if (seeds > 1) tell(`from seed ${from} on, ${steps} steps each; Ctrl-C stops after the seed of then`)
   const line = new ProgressLine(environment, (sum) => inWords(sum, environment.monotonic() - begun))
   const sum = await kit.simulateSeeds({
     ...{ ...options, from, seeds, steps },

@@ -33,6 +33,7 @@ test('with --json the result is one value, and the same seed gives the same', as
 
 test('Ctrl-C lets the seed end and tells what was found so far', async () => {
   const running = await run(['simulate', '--seeds', '1000000', '--steps', '100', '--json'])
+  await running.says(/from seed 1 on, 100 steps each; Ctrl-C stops/)
   running.process.kill('SIGINT')
   await running.says(/stopping after this seed/)
   const { code, stdout } = await running.ended
