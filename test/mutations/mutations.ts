@@ -384,6 +384,14 @@ const sweeps: readonly Mutation[] = [
     tests: ['test/behaviours/crash.test.ts', 'test/faults/cleanup.test.ts'],
   },
   {
+    name: 'parent-forgotten-before-its-children',
+    breaks: 'a parent that is gone is kept while something belongs to it',
+    file: 'runtime/scheduler.ts',
+    find: ' && Object.keys(children).length === 0',
+    replace: ' && Object.keys(children).length >= 0',
+    tests: ['test/runtime/purge.test.ts'],
+  },
+  {
     name: 'queued-rows-not-rung-again',
     breaks: 'R3: every sweep rings again for each queued row',
     file: 'runtime/scheduler.ts',
