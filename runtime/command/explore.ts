@@ -152,6 +152,12 @@ class Meter {
   }
 }
 
+/** `1 crash`, `2 lost doorbells`, of the names of a budget. */
+function counted(count: number, name: string): string {
+  const words = name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+  return `${count} ${count === 1 ? words.replace(/(crash)es$|s$/, '$1') : words}`
+}
+
 const number = (value: number) => Math.round(value).toLocaleString('en-US')
 const megabytes = (bytes: number) => `${number(bytes / 1_000_000)} MB`
 
@@ -187,7 +193,7 @@ function linesFor(found: Exploration, diagram: (trace: never) => string): string
     ...lines,
     '',
     `VIOLATED ${invariant}: ${message}`,
-    `after ${steps.length} steps; faults used: ${used.length === 0 ? 'none' : used.map(([name, count]) => `${count} ${name}`).join(', ')}`,
+    `after ${steps.length} steps; faults used: ${used.length === 0 ? 'none' : used.map(([name, count]) => counted(count, name)).join(', ')}`,
     '',
     ...steps.map((step, i) => `${String(i + 1).padStart(4)}  ${step}`),
     '',
