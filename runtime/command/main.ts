@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
+import { addCheckCommand } from './check.ts'
 import { addDemoCommand } from './demo_command.ts'
 import { addEventsCommand } from './events.ts'
 import { EXIT, Exit } from './exit.ts'
@@ -31,6 +32,7 @@ addNodeCommands(program)
 addQuotaCommands(program)
 addEventsCommand(program)
 addExploreCommand(program)
+addCheckCommand(program)
 addSimulateCommand(program)
 
 // A reader that has seen enough (`rekindle list volume | head`) is no failure.

@@ -7,8 +7,10 @@ import type { ResourceType } from '../../machines/definition.ts'
 import { jsonStore, memoryStore } from '../../store/index.ts'
 import type { StoreSource } from '../../store/store.ts'
 import { Coverage } from './coverage.ts'
+import { diagram } from './diagram.ts'
 import { type DriverSubject, driverContract } from './driver_contract.ts'
-import { explore } from './exploration/explore.ts'
+import { type Exploration, explore } from './exploration/explore.ts'
+import type { Counterexample } from './exploration/tell.ts'
 import { FaultyDisk } from './faulty_file_system.ts'
 import type { GeneratedTest } from './generated_test.ts'
 import type { Inputs } from './inputs.ts'
@@ -16,6 +18,8 @@ import { matrixCells } from './matrix.ts'
 import { PathRun } from './path_run.ts'
 import { type PathStep, relatedRows, type StepContext } from './path_steps.ts'
 import { graphPaths, type PathGraph, pathGraph, stepContext } from './paths.ts'
+import { type SeedsResult, simulateSeeds } from './seeds.ts'
+import type { SimulationResult } from './simulation/simulation.ts'
 import { oncePerTransition, toursOf } from './tours.ts'
 import { wrongEvents } from './wrong_events.ts'
 
@@ -33,6 +37,8 @@ export interface GeneratedTestsOptions {
   readonly unreachable?: { readonly [name: string]: string }
   /** A driver and a story for it: its contract is then among the tests. */
   readonly driver?: DriverSubject
+  /** How many seeds are simulated; 3 where absent. */
+  readonly seeds?: number
   /** Told of each coverage report. */
   readonly onCoverage?: (text: string) => void
 }
@@ -40,7 +46,8 @@ export interface GeneratedTestsOptions {
 /**
  * Tests generated from a type's table: its matrix and dead ends; every path through its chart walked in the
  * live runtime on the memory store and on the JSON store, the row compared after each step; the coverage of
- * states, transitions and guards; the crash behaviour explored exhaustively; and its driver's contract.
+ * states, transitions and guards; the crash behaviour explored exhaustively; simulated runs; and its
+ * driver's contract.
  * Deterministic; nothing sleeps. Wrong inputs reject each test that needs them with a RekindleError that
  * names kind, operation and field.
  *
@@ -93,10 +100,17 @@ export function generatedTests(
     {
       title: `${kind}: every crash of a node at every moment leaves it right`,
       run: async () => {
-        const found = await explore({ types, kind, inputs: options.inputs ?? {}, operations: 1 })
+        const found = await explored(types, kind, options.inputs)
         assert.ok(found.complete, `not finished: ${found.configuration}`)
         const { counterexample } = found
-        assert.equal(counterexample, null, JSON.stringify(counterexample, null, 2))
+        assert.equal(counterexample, null, counterexample === null ? '' : wayTo(counterexample))
+      },
+    },
+    {
+      title: `${kind}: simulated runs with faults of every sort keep every invariant and come to rest`,
+      run: async () => {
+        const { failed } = await simulated(types, options.inputs, options.seeds ?? 3)
+        if (failed !== null) assert.fail(failureOf(failed))
       },
     },
   ]
@@ -104,6 +118,35 @@ export function generatedTests(
     for (const { title, run } of driverContract(options.driver))
       tests.push({ title: `${kind}: its driver: ${title}`, run })
   return tests
+}
+
+/** Two nodes, one crash, one operation: every state of that. */
+export function explored(
+  types: readonly ResourceType[],
+  kind: string,
+  inputs: Inputs = {},
+): Promise<Exploration> {
+  return explore({ types, kind, inputs, operations: 1 })
+}
+
+/** A few seeds, all faults drawn. */
+export function simulated(
+  types: readonly ResourceType[],
+  inputs: Inputs = {},
+  seeds: number,
+): Promise<SeedsResult> {
+  return simulateSeeds({ from: 1, seeds, steps: 300, resources: types, inputs })
+}
+
+/** The shortest way to a violation, a step a line, and its picture. */
+export function wayTo({ invariant, message, steps, trace }: Counterexample): string {
+  const ways = steps.map((step, at) => `${String(at + 1).padStart(4)}  ${step}`)
+  return [`${invariant}: ${message}`, ...ways, diagram(trace)].join('\n')
+}
+
+function failureOf({ seed, violations, trace }: SimulationResult): string {
+  const said = violations.map(({ invariant, message }) => `${invariant}: ${message}`)
+  return [`seed ${seed}`, ...said, diagram(trace.slice(-40))].join('\n')
 }
 
 /** Walks every transition once, and asks what is refused once in each state. */

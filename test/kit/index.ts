@@ -1,5 +1,11 @@
 // rekindle/testing: tests generated from a resource type's table, against the code that is shipped.
 
+export {
+  type CheckDefinitionsOptions,
+  checkDefinitions,
+  type DefinitionCheck,
+  type DefinitionsReport,
+} from './check.ts'
 export { counterexampleText, type FailedRun, properties } from './counterexample.ts'
 export { Coverage, type Covered, type Reached } from './coverage.ts'
 export { type DiagramOptions, diagram } from './diagram.ts'
