@@ -41,9 +41,11 @@ const DAY_MS = 24 * 60 * 60 * 1000
  * A driver for `volume`, `snapshot` and `backup` over `folder`, which it makes if needed.
  *
  * What a method resolved for is durable. Each method is atomic at the backend (an image, snapshot or backup
- * is there whole or not at all; a failed restore leaves its volume as it was) and may be run again after a
- * crash at any point. Once `fence` has resolved, no older claim makes, replaces or removes anything.
- * Rejects with a DriverError of a `FileDriverErrorCode`, or with the signal's reason.
+ * is there whole or not at all; a failed restore or revert leaves its volume as it was; a delete in cascade
+ * is one such step for each resource, the volume last) and may be run again after a crash at any point. A
+ * migration is verified before its copy counts, a restore before it replaces anything. Once `fence` has
+ * resolved, no older claim makes, replaces or removes anything. Rejects with a DriverError of a
+ * `FileDriverErrorCode`, or with the signal's reason.
  *
  * Not promised: a snapshot of an image that is being written to is a point in time only where the file
  * system can share blocks (Btrfs, XFS, APFS); an extend that was fenced may still grow the image, which

@@ -15,9 +15,9 @@ import { isEffect, watchedDisk } from './watched_disk.ts'
 
 afterEach(removeFolders)
 
-/** GiB: a little over 1 MiB, in five pieces. */
+/** GiB: a little over 1 MiB, in three pieces. */
 const SIZE = 0.001
-const PIECE = 256 * KIB
+const PIECE = 512 * KIB
 
 /** Two clusters, a folder each, under processes that die when the test says so. */
 class Site {
