@@ -149,9 +149,9 @@ export class Directory {
   // ---- the clusters ----
 
   /**
-   * One entry a topic (behaviour 40), with the latest report of its nodes that are up; of any where none is.
-   * Latest by commit order as the node saw it when it asked its driver, so that a report which arrives late
-   * counts for nothing (behaviour 41) and no two clocks are compared.
+   * One entry a topic (behaviour 40), with the latest report of its nodes. Latest by commit order as the node saw
+   * it when it asked its driver, so that a report which arrives late counts for nothing (behaviour 41) and no two
+   * clocks are compared.
    */
   views(): ClusterView[] {
     const byTopic = new Map<string, ServiceRow[]>()
@@ -165,7 +165,7 @@ export class Directory {
       const nodes = byTopic.get(topic)!
       const up = nodes.filter(isUp)
       const row = this.clusters.get(topic)
-      const report = this.#latest(up) ?? this.#latest(nodes)
+      const report = this.#latest(nodes)
       return {
         topic,
         up: up.length > 0,

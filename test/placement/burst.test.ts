@@ -161,11 +161,34 @@ describe('Between two reports', () => {
     expect(answers.map(({ status }) => status).sort()).toEqual(['fulfilled', 'fulfilled', 'rejected'])
   })
 
+  test('an extend that is refused gives its room back', async () => {
+    const all = await pools({ a: 20 }, false)
+    const { world, runtime, drivers, pendingOf } = all
+    const { id } = accepted(await runtime.volume.create({ name: 'a', size: 4 }))
+    await world.until(() => drivers.get('a')!.open.length === 1)
+    drivers.get('a')!.open[0]!.done()
+    await world.rest('volume', id)
+    await world.environment.advance(10_000)
+    // While something is made from it, nothing else begins there.
+    accepted(await runtime.volume.create({ name: 'b', size: 5, source_volume_id: id }))
+    expect(await runtime.volume(id).extend({ size: 8 })).toMatchObject({ ok: false, guard: 'isUnused' })
+    expect(await pendingOf('a')).toBe(5)
+    // What is made from it goes where it is, if there is room.
+    await expect(runtime.volume.create({ name: 'c', size: 16, source_volume_id: id })).rejects.toMatchObject({
+      code: 'no_cluster',
+      message: expect.stringContaining('there is no room where it is'),
+    })
+  })
+
   test('no rounding stays when all has ended', async () => {
-    const all = await pools({ a: 100 })
-    const { world, runtime, pendingOf } = all
-    for (let i = 0; i < 7; i++) accepted(await runtime.volume.create({ name: 'x', size: 0.1 }))
-    await world.until(async () => (await runtime.count('volume', { status: 'available' })) === 7)
+    const all = await pools({ a: 100 }, false)
+    const { world, runtime, drivers, pendingOf } = all
+    for (const size of [0.1, 0.2, 0.3]) accepted(await runtime.volume.create({ name: 'x', size }))
+    await world.until(() => drivers.get('a')!.open.length === 3)
+    for (const call of [...drivers.get('a')!.open]) {
+      call.done()
+      await world.environment.settle()
+    }
     await world.environment.advance(10_000)
     expect(await pendingOf('a')).toBe(0)
   })
