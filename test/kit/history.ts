@@ -64,7 +64,7 @@ export class History {
   readonly #clock: () => number
   readonly #calls: Writable<Call>[] = []
   readonly #withdrawn = new Set<Call>()
-  readonly #requests = new Map<string, OpenCall>()
+  readonly #requests = new Map<string, Request>()
 
   /** `clock` never goes back: monotonic time, or the number of the step. */
   constructor(clock: () => number) {
@@ -111,11 +111,12 @@ export class History {
     }
   }
 
-  /** The first call that was made under this request id: this one, if there was none. */
-  firstUnder(request_id: string, call: OpenCall): OpenCall {
-    const first = this.#requests.get(request_id) ?? call
-    this.#requests.set(request_id, first)
-    return first
+  /** The calls that were made under this request id, this one included: one of them is taken at most. */
+  requestOf(request_id: string, call: OpenCall): Request {
+    const request = this.#requests.get(request_id) ?? new Request()
+    this.#requests.set(request_id, request)
+    request.calls.push(call)
+    return request
   }
 
   /** Checks every resource apart. `most` bounds the search for each. */
@@ -135,6 +136,25 @@ export class History {
     }
     if (undecided.length > 0) return { verdict: 'undecided', keys: undecided }
     return { verdict: 'linearizable', resources: byKey.size, calls: checked }
+  }
+}
+
+/** Calls under one request id. Which of them was taken may be told late, or never. */
+class Request {
+  readonly calls: OpenCall[] = []
+  #isTaken = false
+
+  /** This one was. */
+  taken(call: OpenCall): void {
+    this.#isTaken = true
+    for (const other of this.calls) if (other !== call) other.withdrawn()
+  }
+
+  /** One of them was, and not this one; it lay within the time from the first of them until now. */
+  repeated(call: OpenCall, key: string): void {
+    const [first] = this.calls as [OpenCall]
+    if (this.#isTaken || call !== first) call.withdrawn()
+    if (!this.#isTaken) first.accepted(key)
   }
 }
 
@@ -174,13 +194,12 @@ export function recordedClient(
         ...(typeof status === 'string' && { to: status }),
       }
       const call = history.invoke(client, id === null ? kind : `${kind}/${id}`, asked)
-      const first = options?.request_id === undefined ? call : history.firstUnder(options.request_id, call)
+      const request_id = options?.request_id
+      const request = request_id === undefined ? null : history.requestOf(request_id, call)
       const answer = await unlessThrown(call, runtime.accept(kind, id, operation, input, options))
-      if (answer.ok && answer.repeated) {
-        // Not this call, but the first one under its id was taken.
-        if (first !== call) call.withdrawn()
-        first.accepted(`${answer.row.kind}/${answer.id}`)
-      } else {
+      if (answer.ok && answer.repeated) request!.repeated(call, `${answer.row.kind}/${answer.id}`)
+      else {
+        if (answer.ok) request?.taken(call)
         told(call, answer)
         if (answer.ok) end(call.invoked, answer)
       }

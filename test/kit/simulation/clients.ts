@@ -1,12 +1,13 @@
 // The clients of a simulated run: they ask for operations at some process, ask again with the same request id,
-// cancel, and remember what they were told. What was acknowledged must be there after any crash; what was
-// refused must not.
+// cancel, look, and remember what they were told. What was acknowledged must be there after any crash; what was
+// refused must not; and one order must explain all that they were told.
 
 import { isCreate, type ResourceType } from '../../../machines/definition.ts'
 import type { JsonObject, RequestRow, ResourceRow } from '../../../machines/row.ts'
 import { asList } from '../../../machines/table.ts'
 import type { Answer, Runtime } from '../../../runtime/api.ts'
 import { RekindleError } from '../../../runtime/error.ts'
+import { History, recordedClient } from '../history.ts'
 import { type CheckedInput, type CheckedInputs, withIds } from '../inputs.ts'
 import type { Choices, Random } from './choices.ts'
 import type { Invariants } from './invariants.ts'
@@ -15,6 +16,7 @@ import type { SimulatedWorld } from './world.ts'
 type Command =
   | { readonly type: 'ask'; readonly kind: string; readonly operation: string; readonly input: CheckedInput }
   | { readonly type: 'cancel'; readonly kind: string }
+  | { readonly type: 'look'; readonly kind: string }
   | { readonly type: 'again' }
 
 interface Asked {
@@ -36,7 +38,7 @@ const REACH = 3
 export interface Reached {
   readonly name: string
   /** Null where the process is not there or does not answer. */
-  readonly runtime: Runtime | null
+  readonly answering: Runtime | null
 }
 
 export class Clients {
@@ -47,6 +49,9 @@ export class Clients {
   readonly #commands: Command[] = []
   readonly #weights: number[]
   readonly #asked: Asked[] = []
+  #moments = 0
+  /** Whatever happens later has a higher number: one thread does everything. */
+  readonly #history = new History(() => ++this.#moments)
 
   constructor(
     world: SimulatedWorld,
@@ -64,7 +69,7 @@ export class Clients {
         if (follows === undefined)
           for (const input of inputs.get(kind)!.get(operation)!)
             this.#commands.push({ type: 'ask', kind, operation, input })
-      this.#commands.push({ type: 'cancel', kind })
+      this.#commands.push({ type: 'cancel', kind }, { type: 'look', kind })
     }
     this.#commands.push({ type: 'again' })
     // Some runs ask for some operations often and for others never; what makes and what works weighs more.
@@ -91,8 +96,8 @@ export class Clients {
     })
     if (choice === 0) return
     const { command, back, where } = this.#read(choice)
-    const { name, runtime } = processes[where]!
-    if (runtime !== null) this.#give(runtime, name, command, back)
+    const { name, answering } = processes[where]!
+    if (answering !== null) this.#give(answering, name, command, back)
   }
 
   #read(choice: number): { command: Command; back: number; where: number } {
@@ -122,6 +127,7 @@ export class Clients {
     if (command.type === 'again') return this.#asked.length > 0
     const row = this.#rowOf(command.kind, back)
     if (command.type === 'cancel') return row?.operation != null
+    if (command.type === 'look') return row !== undefined
     const operation = this.#types.get(command.kind)!.table.operations[command.operation]!
     for (const { kind } of command.input.ids) if (this.#rowOf(kind, 0) === undefined) return false
     if (isCreate(operation)) return true
@@ -141,7 +147,7 @@ export class Clients {
     const at = `at ${processes[where]?.name ?? '?'}`
     if (command.type === 'again') return `the last request again ${at}`
     const which = back === 0 ? 'the newest' : `${back} before the newest`
-    if (command.type === 'cancel') return `cancel ${command.kind}, ${which}, ${at}`
+    if (command.type !== 'ask') return `${command.type} ${command.kind}, ${which}, ${at}`
     const isNew = this.#invariants.isCreate(command.kind, command.operation)
     return `${command.operation} ${command.kind}${isNew ? '' : `, ${which},`} ${at}`
   }
@@ -153,10 +159,13 @@ export class Clients {
       return
     }
     const row = this.#rowOf(command.kind, back)
-    if (command.type === 'cancel') {
+    if (command.type !== 'ask') {
       if (row === undefined) return
-      this.#message(where, `cancel ${row.kind}/${row.id}`)
-      runtime.cancel(row.kind, row.id).catch(() => {})
+      this.#message(where, `${command.type} ${row.kind}/${row.id}`)
+      const client = recordedClient(runtime, this.#history, `client of ${where}`)
+      const answer =
+        command.type === 'cancel' ? client.cancel(row.kind, row.id) : client.get(row.kind, row.id)
+      answer.catch(() => {})
       return
     }
     const { kind, operation } = command
@@ -188,7 +197,8 @@ export class Clients {
     this.#message(where, `${operation} ${kind}${id === null ? '' : `/${id}`} (${request_id})`)
     const answered = (text: string) =>
       this.#world.trace.add({ kind: 'message', lane: `api ${where}`, to: 'client', text })
-    runtime.accept(kind, id, operation, input, { request_id }).then(
+    const client = recordedClient(runtime, this.#history, `client of ${where}`)
+    client.accept(kind, id, operation, input, { request_id }).then(
       (answer) => {
         answered(`${request_id}: ${answer.ok ? 'accepted' : answer.reason}`)
         this.#told(asked, answer)
@@ -234,5 +244,13 @@ export class Clients {
           `${accepted.key} was acknowledged at version ${accepted.version} and is ${row === undefined ? 'not there' : `at ${row.version}`}`,
         )
     }
+  }
+
+  /** One order explains what all clients were told, resource by resource. */
+  checkHistory(): void {
+    const result = this.#history.check([...this.#types.values()])
+    if (result.verdict === 'not_linearizable') this.#invariants.violated('linearizable', result.explanation)
+    if (result.verdict === 'undecided')
+      this.#invariants.violated('linearizable', `too long to decide for ${result.keys.join(', ')}`)
   }
 }
