@@ -6,7 +6,8 @@ import { describe, expect, test } from 'vitest'
 import type { ResourceRow } from '../../machines/row.ts'
 import type { StoredRow } from '../../store/store.ts'
 import { type Configuration, configurationFrom } from '../kit/exploration/configuration.ts'
-import { CHOICES, type ChoiceKind, Model, RES, SERVICE, SERVICE_STATES } from '../kit/exploration/model.ts'
+import { Model } from '../kit/exploration/model.ts'
+import { CHOICES, type ChoiceKind, RES, SERVICE, SERVICE_STATES } from '../kit/exploration/state.ts'
 import { ControlledDriver, clusterings, type Process, World } from '../kit/rig.ts'
 
 /** A way through the model: its choices are taken by name, and never is more than one resource there. */

@@ -3,7 +3,7 @@
 
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Exploration, explorationOf, explore, RULES, type Rule } from '../kit/exploration/index.ts'
-import { INVARIANTS } from '../kit/exploration/model.ts'
+import { INVARIANTS } from '../kit/exploration/state.ts'
 
 /** The invariant that is broken first where the rule is off. */
 const broken: { readonly [R in Rule]: string } = {

@@ -2,8 +2,9 @@
 // resources are put in one order, and so are executions, duties and schedulers, whose places mean nothing.
 // It may only rename; whatever a guard could tell apart stays apart.
 
-import { CLIENT, DUTY, EXEC, LIFE, type Model, RES, SCHEDULER, SERVICE } from './model.ts'
+import type { Model } from './model.ts'
 import { FIRST_HOST } from './rows.ts'
+import { CLIENT, DUTY, EXEC, LIFE, RES, SCHEDULER, SERVICE } from './state.ts'
 
 const DUTY_SIZE = 6
 

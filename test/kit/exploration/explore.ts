@@ -9,8 +9,9 @@ import {
   inWords,
   type LeftOut,
 } from './configuration.ts'
-import { INVARIANTS, type Invariant, Model, NoRoom, SOMETIMES, type Sometimes } from './model.ts'
+import { Model } from './model.ts'
 import { type Found, type Limits, type Progress, search } from './search.ts'
+import { INVARIANTS, type Invariant, NoRoom, SOMETIMES, type Sometimes } from './state.ts'
 import { type Counterexample, counterexampleOf } from './tell.ts'
 
 export interface Exploring extends ExploreOptions {

@@ -3,7 +3,8 @@
 // way there, by the states that each was found from, is the shortest. It knows nothing of the protocol.
 
 import { Canonical } from './canonical.ts'
-import type { Model, Violation } from './model.ts'
+import type { Model } from './model.ts'
+import type { Violation } from './state.ts'
 import { StateSet, Words } from './state_set.ts'
 
 export interface Limits {

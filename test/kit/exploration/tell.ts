@@ -6,6 +6,9 @@ import assert from 'node:assert/strict'
 import { Trace, type TraceEvent } from '../trace.ts'
 import { Canonical } from './canonical.ts'
 import { LIFE_STATES } from './lives.ts'
+import type { Model } from './model.ts'
+import { FIRST_HOST, NOBODY, QUEUED } from './rows.ts'
+import type { Found } from './search.ts'
 import {
   CHOICES,
   type ChoiceKind,
@@ -14,16 +17,13 @@ import {
   EXEC,
   LIFE,
   MARK_DOWN,
-  type Model,
   RES,
   SCHEDULER,
   SERVICE,
   SERVICE_STATES,
   type Violation,
   WHAT,
-} from './model.ts'
-import { FIRST_HOST, NOBODY, QUEUED } from './rows.ts'
-import type { Found } from './search.ts'
+} from './state.ts'
 
 export interface Counterexample {
   readonly invariant: string
