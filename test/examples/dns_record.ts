@@ -25,6 +25,7 @@ export const dnsRecord = defineResource({
 
 export function zoneDriver(folder: string): Driver {
   const write = async ({ row, input, fence, signal }: DriverContext) => {
+    signal.throwIfAborted()
     const { name, ttl, value } = { ...row.data, ...input }
     await mkdir(folder, { recursive: true })
     await writeFile(join(folder, `${row.id}.${fence}.tmp`), `${name}. ${ttl} IN A ${value}\n`, {
@@ -34,6 +35,9 @@ export function zoneDriver(folder: string): Driver {
     await rename(join(folder, `${row.id}.${fence}.tmp`), join(folder, `${row.id}.zone`))
     return input
   }
-  const remove = async ({ row }: DriverContext) => rm(join(folder, `${row.id}.zone`), { force: true })
+  const remove = async ({ row, signal }: DriverContext) => {
+    signal.throwIfAborted()
+    await rm(join(folder, `${row.id}.zone`), { force: true })
+  }
   return { operations: { dns_record: { create: write, update: write, delete: remove } } }
 }

@@ -4,7 +4,7 @@
 import { checkTypes, type ResourceType } from '../../machines/definition.ts'
 import { DefinitionError } from '../../machines/error.ts'
 import { RekindleError } from '../../runtime/error.ts'
-import { checkDeadEnds, checkMatrix, explored, simulated, wayTo } from './generated_tests.ts'
+import { checkMatrix, checkWaysOn, explored, simulated, wayTo } from './generated_tests.ts'
 import type { Inputs } from './inputs.ts'
 import { matrix } from './matrix.ts'
 import { pathGraph, stepContext } from './paths.ts'
@@ -83,7 +83,7 @@ export async function checkDefinitions(
     }
     try {
       const context = await stepContext(types, inputs, true)
-      checkDeadEnds(context, kind)
+      checkWaysOn(context, kind)
       const { size } = pathGraph(context, kind).states
       note({ kind, check: 'dead ends', verdict: 'holds', message: `none in ${size} states` })
     } catch (error) {

@@ -21,7 +21,7 @@ import { graphPaths, type PathGraph, pathGraph, stepContext } from './paths.ts'
 import { type SeedsResult, simulateSeeds } from './seeds.ts'
 import type { SimulationResult } from './simulation/simulation.ts'
 import { oncePerTransition, toursOf } from './tours.ts'
-import { wrongEvents } from './wrong_events.ts'
+import { elsewhereEvents, wrongEvents } from './wrong_events.ts'
 
 export interface GeneratedTestsOptions {
   /** The types that its operations name: its parent, what it holds and uses, and what holds or uses it. */
@@ -73,7 +73,7 @@ export function generatedTests(
     },
     {
       title: `${kind}: from every status that it can come to it can come to rest, and on from there`,
-      run: async () => checkDeadEnds(await contextAt(true), kind),
+      run: async () => checkWaysOn(await contextAt(true), kind),
     },
     {
       title: `${kind}: the graph package and the search over decisions find the same states by as many steps`,
@@ -185,6 +185,9 @@ function decideAll(context: StepContext, kind: string, graph: PathGraph, coverag
       const decision = decide(types, row, relatedRows(watched, row, event, {}, new Map()), event)
       assert.ok(!decision.accepted, `${event.type} by the wrong sender is accepted in ${row.status}`)
     }
+  for (const state of graph.states.values())
+    for (const [row, event] of elsewhereEvents(context.types.get(kind)!, state.row))
+      decide(types, row, relatedRows(watched, row, event, {}, new Map()), event)
 }
 
 /** An operation is accepted from the statuses of its table and from no other. */
@@ -206,7 +209,7 @@ export function checkMatrix(type: ResourceType): void {
 }
 
 /** Every state that is reached leads on: to rest, and at rest to some operation, up to gone. */
-export function checkDeadEnds(context: StepContext, kind: string): void {
+export function checkWaysOn(context: StepContext, kind: string): void {
   const graph = pathGraph(context, kind)
   const into = new Map<string, string[]>()
   for (const { from, to } of graph.edges) into.set(to, [...(into.get(to) ?? []), from])
@@ -224,9 +227,9 @@ export function checkDeadEnds(context: StepContext, kind: string): void {
     'no way leads from here to a rest status',
   )
   const leaving = new Set(graph.edges.filter(({ from, to }) => from !== to).map(({ from }) => from))
-  const dead = ends.filter((key) => graph.states.get(key)!.row.status !== 'gone' && !leaving.has(key))
+  const ending = ends.filter((key) => graph.states.get(key)!.row.status !== 'gone' && !leaving.has(key))
   assert.deepEqual(
-    dead.map((key) => graph.states.get(key)!.row.status),
+    ending.map((key) => graph.states.get(key)!.row.status),
     [],
     'no operation leaves it',
   )

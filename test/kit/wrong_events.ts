@@ -2,10 +2,27 @@
 // topic, a cleaner of an earlier life, a stranger instead of the holder. A live runtime keeps most of them
 // from being sent at all, so they are told to the charts at the level of `decide`. All are to be refused.
 
-import type { ResourceType } from '../../machines/definition.ts'
+import { isCreate, type ResourceType } from '../../machines/definition.ts'
 import { type ResourceEvent, statePathOf } from '../../machines/resource.ts'
 import type { ResourceRow } from '../../machines/row.ts'
 import { BACKEND, claimantOf, HOSTS, LIMITS, serviceOf } from './path_steps.ts'
+
+/**
+ * A driver says of a create that this is not the place, and the next one is another topic, or the same again. It
+ * takes two clusters; one that a path is walked in has no next.
+ */
+export function elsewhereEvents(type: ResourceType, row: ResourceRow): [ResourceRow, ResourceEvent][] {
+  const { operation, incarnation } = row
+  if (operation === null || incarnation === null || operation.cleanup !== null) return []
+  if (!isCreate(type.table.operations[operation.name]!)) return []
+  const placed = { ...row, operation: { ...operation, placed: true as const } }
+  const owned = { claimant: claimantOf(row.host!, incarnation), fence: row.fence, at: row.updated_at + 1 }
+  const error = { code: 'not_here', message: 'no room' }
+  return ['hdd@file', row.cluster].map((topic) => [
+    placed,
+    { type: `${operation.name}.elsewhere`, topic, error, ...owned } as unknown as ResourceEvent,
+  ])
+}
 
 /** Every event that somebody without the right to it might send to a row in this state. */
 export function wrongEvents(type: ResourceType, row: ResourceRow): ResourceEvent[] {
