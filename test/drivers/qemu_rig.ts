@@ -11,6 +11,7 @@ import type { Ref, ResourceRow } from '../../machines/row.ts'
 import type { Driver, DriverContext } from '../../runtime/driver.ts'
 import { KINDS, type Kind, placeOf } from '../../runtime/drivers/file/backend.ts'
 import { scan } from '../../runtime/drivers/file.ts'
+import { chainOf } from '../../runtime/drivers/qemu/chain.ts'
 import { contentChecksum, type QemuDriverOptions, qemuDriver } from '../../runtime/drivers/qemu.ts'
 import { contextOf, rowOf, setupOf } from '../kit/driver_contract.ts'
 
@@ -73,7 +74,7 @@ export async function removeFolders(): Promise<void> {
 /** A copy of a prepared backend, cheaper than preparing it again. Its driver needs no set-up. */
 export async function copied(folder: string): Promise<string> {
   const copy = await emptyFolder()
-  await fs.cp(folder, copy, { recursive: true, verbatimSymlinks: true })
+  await fs.cp(folder, copy, { recursive: true, verbatimSymlinks: true, preserveTimestamps: true })
   return copy
 }
 
@@ -114,26 +115,35 @@ export async function look(folder: string) {
   return { present: await contentsOf(folder), left: await leftIn(folder) }
 }
 
-/** What was found before, by what the folder looked like: many looks find nothing changed. */
-const seen = new Map<string, Record<string, string>>()
+/** Contents found before, by how the files of a chain look: most images of a copy are as they were. */
+const known = new Map<string, string>()
 
 async function contentsOf(folder: string): Promise<Record<string, string>> {
   const present = await scan(folder)
   const refs = KINDS.flatMap((kind) => present[kind].map((id): Ref & { kind: Kind } => ({ kind, id })))
-  const stats = refs.map(async (ref) => {
-    const { ino, mtimeNs, size } = await fs.stat(placeOf(folder, ref), { bigint: true })
-    return [ref.kind, ref.id, ino, mtimeNs, size].join(' ')
-  })
-  const state = [folder, ...(await Promise.all(stats))].join('\n')
-  const known = seen.get(state)
-  if (known !== undefined) return known
   const sums = refs.map(async (ref) => {
-    if (ref.kind !== 'backup') await qemuImg('check', '-q', '-f', 'qcow2', imageOf(folder, ref))
-    return [`${ref.kind} ${ref.id}`, await contentChecksum(folder, ref.kind, ref.id)] as const
+    const state = await stateOf(folder, ref)
+    const sum = known.get(state) ?? (await soundContent(folder, ref))
+    known.set(state, sum)
+    return [`${ref.kind} ${ref.id}`, sum] as const
   })
-  const found = Object.fromEntries(await Promise.all(sums))
-  seen.set(state, found)
-  return found
+  return Object.fromEntries(await Promise.all(sums))
+}
+
+async function stateOf(folder: string, ref: Ref & { kind: Kind }): Promise<string> {
+  const backend = { folder, disk: fs, piece_bytes: 0 }
+  const place = placeOf(folder, ref)
+  const files = ref.kind === 'backup' ? [join(place, 'manifest.json')] : await chainOf(backend, place)
+  const states = files.map(async (path) => {
+    const { size, mtimeNs } = await fs.stat(path, { bigint: true })
+    return `${path.slice(folder.length)} ${size} ${mtimeNs}`
+  })
+  return (await Promise.all(states)).join('\n')
+}
+
+async function soundContent(folder: string, ref: Ref & { kind: Kind }): Promise<string> {
+  if (ref.kind !== 'backup') await qemuImg('check', '-q', '-f', 'qcow2', imageOf(folder, ref))
+  return contentChecksum(folder, ref.kind, ref.id)
 }
 
 export async function leftIn(folder: string): Promise<string[]> {

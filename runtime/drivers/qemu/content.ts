@@ -54,15 +54,15 @@ async function openContent(
     const files = await openChain(backend, place)
     try {
       const extents = await extentsOf(tool, place, signal)
-      if (!(await isUnchanged(backend, files)) && tries < MOST_TRIES) {
-        await closeAll(files)
-        continue
-      }
-      return contentHandle(files, extents)
+      if (await isUnchanged(backend, files)) return contentHandle(files, extents)
+      if (tries === MOST_TRIES) throw failed('busy', `the images below ${place} change all the time`)
     } catch (error) {
       await closeAll(files)
-      throw error
+      // One that vanished meanwhile was merged into the one above it.
+      if (tries === MOST_TRIES || !isErrno(error, 'ENOENT')) throw error
+      continue
     }
+    await closeAll(files)
   }
 }
 

@@ -3,7 +3,6 @@
 // argument can be read as an option or as a protocol.
 
 import { execFile } from 'node:child_process'
-import type { DriverError } from '../../driver.ts'
 import { isErrno } from '../file/error.ts'
 import { failed } from './error.ts'
 
@@ -97,11 +96,14 @@ export async function checkVersion(tool: QemuImg, command: string, signal?: Abor
   return version
 }
 
-function worded(error: Error, command: string, args: readonly string[], stderr: string): DriverError {
+function worded(error: Error, command: string, args: readonly string[], stderr: string): Error {
   if (isErrno(error, 'ENOENT', 'EACCES'))
     return failed('no_qemu_img', `${command} can't be run (${error.message}); ${INSTALL}`, error)
   const last = stderr.trim().split('\n').at(-1) || error.message
   const message = `qemu-img ${args[0]}: ${last.replace(/^qemu-img: /, '')}`
+  // As the file system would say it: who knows why a file may be gone (a newer claim took it away) says so.
+  if (/No such file or directory/.test(stderr))
+    return Object.assign(new Error(message, { cause: error }), { code: 'ENOENT', syscall: 'qemu-img' })
   if (/No space left on device|Disk quota exceeded/.test(stderr)) return failed('no_space', message, error)
   if (/Failed to (?:get|lock)|Is another process using the image/.test(stderr))
     return failed('busy', message, error)
