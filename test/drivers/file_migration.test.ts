@@ -169,7 +169,7 @@ describe('a migration', () => {
       await started(folder)
       let failed = false
       const disk = watchedDisk((name, path) => {
-        if (name !== 'handle.sync' || failed || !path.endsWith(folderName)) return
+        if (name !== 'handle.sync' || failed || path !== join(folder, folderName)) return
         failed = true
         throw full
       })
@@ -180,13 +180,28 @@ describe('a migration', () => {
     }
   })
 
+  test('that fails before its copy is in place leaves there what was there', async () => {
+    const folder = await sourceFolder()
+    const before = await look(folder)
+    const full = Object.assign(new Error('EIO: i/o error, fsync'), { code: 'EIO', syscall: 'fsync' })
+    let failures = 0
+    const disk = watchedDisk((name, path) => {
+      if (name === 'handle.sync' && path === join(folder, 'arrivals') && failures++ === 0) throw full
+    })
+    const { source } = await opened()
+    const migrating = run(fileDriver(folder, { ...PIECES, disk }), 'migrate', row, { source })
+    await expect(migrating).rejects.toMatchObject({ cause: full })
+    expect(failures).toBeGreaterThan(0)
+    expect(await look(folder)).toEqual(before)
+  })
+
   test('that is aborted between the note and the copy takes the note back as well', async () => {
     const folder = await emptyFolder()
     await started(folder)
     const control = new AbortController()
     const reason = new Error('cancelled')
     const disk = watchedDisk((name, path) => {
-      if (name === 'handle.sync' && path.endsWith('arrivals')) control.abort(reason)
+      if (name === 'handle.sync' && path === join(folder, 'arrivals')) control.abort(reason)
     })
     const driver = fileDriver(folder, { ...PIECES, disk })
     const given = { ...(await opened()), signal: control.signal }
