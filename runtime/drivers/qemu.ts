@@ -21,6 +21,7 @@ import type { Bench } from './qemu/image.ts'
 import { migrateVolume } from './qemu/migration.ts'
 import { checkVersion, qemuImg } from './qemu/qemu_img.ts'
 import { createSnapshot, removeSnapshot, takeBackHalf } from './qemu/snapshot.ts'
+import { turnsOf } from './qemu/turn.ts'
 import { createVolume, extendVolume, grownTo, removeVolume, restore, revertVolume } from './qemu/volume.ts'
 
 export type { QemuDriverErrorCode } from './qemu/error.ts'
@@ -103,7 +104,7 @@ export function qemuDriver(folder: string, options: QemuDriverOptions = {}): Dri
         extend: method(extendVolume),
         revert: method(revertVolume),
         migrate: method(migrateVolume),
-        release_source: (context) => releaseSource(backend, context, topics),
+        release_source: method((bench) => release(bench, topics)),
         delete: method(removeVolume),
         force_delete: method(removeVolume),
       },
@@ -135,6 +136,12 @@ async function undo(bench: Bench) {
     if (operation === 'migrate') return undoMigration(backend, row, claim)
     if (operation === 'extend') return grownTo(bench)
   })
+}
+
+/** Nothing is left to take turns at when the volume's copy is removed. */
+async function release({ backend, context }: Bench, topics: ReadonlySet<string>): Promise<void> {
+  await releaseSource(backend, context, topics)
+  await backend.disk.rm(turnsOf(backend.folder, context.row.id), { recursive: true, force: true })
 }
 
 /** The claim of a cleanup that only fences. */

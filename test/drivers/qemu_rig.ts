@@ -10,7 +10,7 @@ import { promisify } from 'node:util'
 import type { Ref, ResourceRow } from '../../machines/row.ts'
 import type { Driver, DriverContext } from '../../runtime/driver.ts'
 import { KINDS, type Kind, placeOf } from '../../runtime/drivers/file/backend.ts'
-import { scan } from '../../runtime/drivers/file.ts'
+import { scan, strayFiles } from '../../runtime/drivers/file.ts'
 import { chainOf } from '../../runtime/drivers/qemu/chain.ts'
 import { contentChecksum, type QemuDriverOptions, qemuDriver } from '../../runtime/drivers/qemu.ts'
 import { contextOf, rowOf, setupOf } from '../kit/driver_contract.ts'
@@ -146,8 +146,10 @@ async function soundContent(folder: string, ref: Ref & { kind: Kind }): Promise<
   return contentChecksum(folder, ref.kind, ref.id)
 }
 
+/** What belongs to no resource. */
 export async function leftIn(folder: string): Promise<string[]> {
-  return [...(await fs.readdir(join(folder, 'work'))), ...(await fs.readdir(join(folder, 'trash')))]
+  const { unfinished, strays, missing } = await strayFiles(folder)
+  return [...unfinished, ...strays, ...missing]
 }
 
 /** A volume with data in the first, a middle and the last cluster. */

@@ -3,7 +3,7 @@
 
 import type { Dirent } from 'node:fs'
 import * as fs from 'node:fs/promises'
-import { basename, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import {
   ASIDES,
   type Backend,
@@ -99,6 +99,10 @@ function isExpected(folder: string, volumes: ReadonlySet<string>, entry: Dirent)
   if ([...homes, ...asides, workOf(folder), trashOf(folder), join(folder, 'fences')].includes(path))
     return true
   if (asides.includes(parentPath)) return volumes.has(name)
+  // Where a qemu driver notes whose turn it is to change a volume's images.
+  const turns = join(folder, 'turns')
+  if (path === turns || dirname(parentPath) === turns) return true
+  if (parentPath === turns) return volumes.has(name)
   return KINDS.some((kind) => {
     if (parentPath === marksOf(folder, kind)) return isId(name)
     const id = kind === 'backup' ? name : basename(name, '.img')
