@@ -5,7 +5,7 @@
 import { isCreate, type ResourceType } from './definition.ts'
 import { BrokenInvariant } from './error.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
-import { type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
+import { isGone, type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
 import { type Command, pathOf, type Step } from './step.ts'
 import { startsOf, USED } from './table.ts'
 
@@ -159,11 +159,15 @@ class Deciding {
   #missing(row: ResourceRow, event: ResourceEvent): Refused | null {
     for (const ref of askedRefs(this.#types, row, event)) {
       const found = this.#related.get(keyOf(ref))
-      if (found === undefined)
-        return { accepted: false, resource: ref, expected: [], found: 'absent', guard: null }
       // Nothing new belongs to what is gone; what does already may still be deleted.
-      if (row.version === 0 && found.status === 'gone')
-        return { accepted: false, resource: ref, expected: [], found: 'gone', guard: null }
+      if (found === undefined || (row.version === 0 && isGone(found)))
+        return {
+          accepted: false,
+          resource: ref,
+          expected: [`a ${ref.kind} that is there`],
+          found: found?.status ?? 'absent',
+          guard: null,
+        }
       if (found.cluster !== row.cluster)
         return {
           accepted: false,

@@ -85,30 +85,32 @@ interface NamedNode {
   readonly config: NodeConfig
 }
 
-/** `cluster@backend:host,host`; a driver a backend, shared by its nodes. */
+/** `cluster@backend:host,host`; a place and a driver a cluster@backend, shared by its nodes. */
 function nodesFrom(
   { nodes, driver: named = DEFAULT_DRIVER, data, workMs }: ServeOptions,
   environment: Environment,
 ): NamedNode[] {
-  const drivers: Record<string, Driver> = {
-    file: fileDriver(join(data, 'images')),
-    qemu: qemuDriver(join(data, 'qcow2')),
-    noop: noopDriver(),
+  const backends: Record<string, (topic: string) => Driver> = {
+    file: (topic) => fileDriver(join(data, 'images', topic)),
+    qemu: (topic) => qemuDriver(join(data, 'qcow2', topic)),
+    noop: () => noopDriver(),
   }
-  if (!Object.hasOwn(drivers, named))
-    throw usage(`--driver ${named}: there is no such driver, only ${Object.keys(drivers).join(', ')}`)
+  if (!Object.hasOwn(backends, named))
+    throw usage(`--driver ${named}: there is no such driver, only ${Object.keys(backends).join(', ')}`)
+  const drivers = new Map<string, Driver>()
   return (nodes ?? [`demo@${named}:h1,h2,h3`]).flatMap((given) => {
     const [, cluster, backend, hosts] = /^([^@:,]+)@([^@:,]+):([^@:]+)$/.exec(given) ?? []
     if (!cluster || !backend || !hosts)
       throw usage(`--nodes ${given}: say cluster@backend:host,host, for example demo@file:h1,h2,h3`)
-    if (!Object.hasOwn(drivers, backend))
+    if (!Object.hasOwn(backends, backend))
       throw usage(
-        `--nodes ${given}: there is no backend '${backend}', only ${Object.keys(drivers).join(', ')}`,
+        `--nodes ${given}: there is no backend '${backend}', only ${Object.keys(backends).join(', ')}`,
       )
-    const driver = workMs ? slowed(drivers[backend]!, workMs, environment) : drivers[backend]!
-    return hosts
-      .split(',')
-      .map((host) => ({ topic: `${cluster}@${backend}`, config: { cluster, backend, host, driver } }))
+    const topic = `${cluster}@${backend}`
+    const made = drivers.get(topic) ?? backends[backend]!(topic)
+    drivers.set(topic, made)
+    const driver = workMs ? slowed(made, workMs, environment) : made
+    return hosts.split(',').map((host) => ({ topic, config: { cluster, backend, host, driver } }))
   })
 }
 

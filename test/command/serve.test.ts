@@ -41,7 +41,7 @@ test('what was accepted is there after kill -9, and comes to rest', async () => 
   )
   const present = rows.filter(({ status }) => status === 'available').map(({ id }) => id)
   // A create that was cut off may have been made all the same; one that is available is there.
-  expect((await scan(join(data, 'images'))).volume).toEqual(expect.arrayContaining(present))
+  expect((await scan(join(data, 'images', 'demo@file'))).volume).toEqual(expect.arrayContaining(present))
   await end(second)
 })
 

@@ -412,7 +412,7 @@ async function run(): Promise<void> {
   running = false
   await working
   const rows = await allAtRest()
-  await check(rows, join(data, 'images'))
+  await check(rows, join(data, 'images', 'demo@file'))
   await witness.close()
   witness.check(rows)
   const linearizable = await checkHistory()
