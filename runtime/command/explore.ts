@@ -87,6 +87,7 @@ async function run(given: Given): Promise<void> {
   process.on('SIGINT', () => stopping.abort())
   process.on('SIGTERM', () => stopping.abort())
   const meter = new Meter()
+  if (!given.json) tell('exploring; Ctrl-C stops it and tells what was done')
   let found: Exploration
   try {
     found = await kit.explore({

@@ -1,7 +1,9 @@
 // rekindle explore as it is shipped: what it prints, and with which code it ends.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { expect, test, vi } from 'vitest'
-import { ends } from '../kit/built.ts'
+import { builtCommand, ends } from '../kit/built.ts'
 
 // The first one may have to build.
 vi.setConfig({ testTimeout: 300_000 })
@@ -10,9 +12,8 @@ const explore = (...more: readonly string[]) => ends(['explore', ...more])
 const small = ['--nodes', '1', '--operations', '1', '--schedulers', '1', '--only', 'create']
 
 test('an exploration that holds ends with 0 and says what was seen within which faults', async () => {
-  const { code, stdout, stderr } = await explore(...small)
+  const { code, stdout } = await explore(...small)
   expect(code).toBe(0)
-  expect(stderr).toBe('')
   expect(stdout).toContain('faults: 1 crash, 0 pauses, 0 lost doorbells, 0 duplicated doorbells')
   expect(stdout).toMatch(/every reachable state was seen: [\d,]+ states, [\d,]+ transitions, depth \d+/)
   expect(stdout).toMatch(/one_worker +holds/)
@@ -29,8 +30,8 @@ test('a violation ends with 1, with its steps and a diagram', async () => {
 })
 
 test('with --json it prints one value', async () => {
-  const { code, stdout } = await explore(...small, '--json')
-  expect(code).toBe(0)
+  const { code, stdout, stderr } = await explore(...small, '--json')
+  expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
   expect(JSON.parse(stdout)).toMatchObject({
     complete: true,
     invariants: { one_worker: 'holds', all_at_rest: 'holds' },
@@ -42,6 +43,20 @@ test('what is not finished within its limit ends with 5', async () => {
   const { code, stdout } = await explore('--most-states', '1000')
   expect(code).toBe(5)
   expect(stdout).toContain('NOT FINISHED: as many states as were allowed')
+})
+
+test('Ctrl-C stops it, and what was done so far is told', async () => {
+  const main = await builtCommand()
+  const child = spawn(process.execPath, [main, 'explore', '--crashes', '2', '--pauses', '2'])
+  let stdout = ''
+  child.stdout.on('data', (data) => {
+    stdout += data
+  })
+  const ended = once(child, 'close')
+  await once(child.stderr, 'data')
+  child.kill('SIGINT')
+  expect((await ended)[0]).toBe(5)
+  expect(stdout).toContain('NOT FINISHED: stopped')
 })
 
 test('what can not be explored is a mistake of the caller', async () => {
