@@ -1,26 +1,70 @@
-// Seeded runs of the shipped runtime in a simulated world. A failing seed is printed with the command that replays
-// it; SEEDS, FROM and STEPS widen the search.
+// What a seeded run promises: the same seed is the same run, a schedule repeats it, and what fails is shrunk to a
+// list that a person can read.
 
 import { expect, test } from 'vitest'
+import { type SimulatedRule, simulationOf } from '../kit/simulation/rules.ts'
+import { shrink } from '../kit/simulation/shrink.ts'
 import { simulate } from '../kit/simulation/simulation.ts'
 
-const seeds = Number(process.env.SEEDS ?? 20)
-const steps = Number(process.env.STEPS ?? 2_000)
-const from = Number(process.env.FROM ?? 1)
+const topologies = [
+  ...([1, 2].map((seed) => ['shared', seed]) as ['shared', number][]),
+  ...([1, 2].map((seed) => ['disk', seed]) as ['disk', number][]),
+]
 
-test(`every invariant holds in ${seeds} seeded runs of ${steps} steps`, async () => {
-  for (let seed = from; seed < from + seeds; seed++) {
-    const { violations } = await simulate({ seed, steps })
-    if (violations.length === 0) continue
-    const said = violations.map(({ invariant, message }) => `${invariant}: ${message}`)
-    expect.fail([`rekindle simulate --seed ${seed} --steps ${steps}`, ...said].join('\n'))
-  }
+test.each(topologies)('on the %s store seed %i gives the same run twice', async (store, seed) => {
+  const options = { seed, steps: 500, topology: { store } }
+  const one = await simulate(options)
+  const other = await simulate(options)
+  expect(one.digest).toBe(other.digest)
+  expect(one.trace).toEqual(other.trace)
 })
 
-test.each([1, 8])('seed %i gives the same run twice, and its schedule gives it again', async (seed) => {
-  const [one, other] = [await simulate({ seed, steps: 600 }), await simulate({ seed, steps: 600 })]
-  expect(other.digest).toBe(one.digest)
-  const again = await simulate({ seed, steps: 600, schedule: one.made })
-  expect(again.digest).toBe(one.digest)
-  expect(again.made).toEqual(one.made)
+test.each(topologies)('on the %s store the schedule of seed %i gives its run again', async (store, seed) => {
+  const options = { seed, steps: 500, topology: { store } }
+  const { made, digest } = await simulate(options)
+  const again = await simulate({ ...options, schedule: made })
+  expect(again.digest).toBe(digest)
+  expect(again.made).toEqual(made)
+})
+
+test('a run without deviations does nothing but start', async () => {
+  const { made, reached, violations } = await simulate({ seed: 1, steps: 200, schedule: [] })
+  expect(made).toEqual([])
+  expect([...reached]).toEqual([])
+  expect(violations).toEqual([])
+})
+
+const foundAs: [SimulatedRule, string][] = [
+  ['R2', 'cleaned_only_if_gone'],
+  ['R4', 'fence_grows'],
+]
+
+test.each(foundAs)(
+  'with rule %s off, the run that finds it is shrunk to at most 15 choices',
+  async (rule, invariant) => {
+    const { options, firstSeed } = simulationOf(rule)
+    const told: number[] = []
+    const shrunk = await shrink(
+      { ...options, seed: firstSeed },
+      { runs: 300, onProgress: ({ choices }) => told.push(choices) },
+    )
+    expect(shrunk.invariant).toBe(invariant)
+    expect(shrunk.schedule.length).toBeLessThanOrEqual(15)
+    expect(told).toEqual([...told].sort((a, b) => b - a))
+    // It is a run like any other.
+    const again = await simulate({
+      ...options,
+      seed: firstSeed,
+      schedule: shrunk.schedule,
+      steps: shrunk.steps,
+    })
+    expect(again.violations[0]?.invariant).toBe(invariant)
+    expect(again.digest).toBe(shrunk.result.digest)
+    expect(again.trace.at(-1)).toMatchObject({ kind: 'violation', invariant })
+  },
+  120_000,
+)
+
+test('a run in which all holds can not be shrunk', async () => {
+  await expect(shrink({ seed: 1, steps: 100 })).rejects.toThrow('nothing is violated with seed 1')
 })

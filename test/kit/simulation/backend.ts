@@ -34,8 +34,10 @@ export interface DriverTraits {
 
 export class SimulatedBackend {
   readonly things = new Map<string, Thing>()
+  /** Calls that were done, with their fence. */
+  readonly done = new Map<string, number>()
   readonly #running = new Map<string, Set<Running>>()
-  readonly #hung = new Set<() => void>()
+  readonly #hung = new Set<() => unknown>()
   readonly #invariants: Invariants
   readonly #reached: (property: string) => void
 
@@ -95,9 +97,13 @@ export class SimulatedBackend {
     change(thing)
   }
 
+  isNotIdempotent(message: string): void {
+    this.#invariants.violated('driver_idempotent', message)
+  }
+
   /** A call that answers nobody until the backend is well again. */
-  hang(): Promise<void> {
-    return new Promise((resolve) => this.#hung.add(resolve))
+  hang(place: Place): Promise<void> {
+    return new Promise((resolve) => this.#hung.add(() => place.alive && resolve()))
   }
 
   /** Faults have stopped: what hung goes on. */
@@ -131,6 +137,9 @@ export class SimulatedBackend {
 function isWell({ table }: ResourceType, status: string): boolean {
   return Object.values(table.operations).some((operation) => isCreate(operation) && operation.to === status)
 }
+
+/** Long enough that its node can be declared down meanwhile, shorter than an operation may take. */
+const SLOW_MS = 2_000
 
 /** What befalls one call of a driver; the first is the default. */
 const fates = [
@@ -247,21 +256,42 @@ export class SimulatedDriver {
           const hop = world.hop(this.#place, `${this.#host} ${name}`, `${text} ${name}`, ms)
           return isDeaf ? hop : orAborted(signal, hop)
         }
-        await step('begins', fate.startsWith('slow') ? 900 : 5)
+        await step('begins', fate.startsWith('slow') ? SLOW_MS : 5)
         context.progress(0.5)
         if (fate.startsWith('hangs')) {
           world.trace.add({ kind: 'fault', lane, text: `${text} hangs` })
-          const recovered = this.#backend.hang()
+          const recovered = this.#backend.hang(this.#place)
           await (isDeaf ? recovered : orAborted(signal, recovered))
         }
         if (fate === 'fails') throw new Error('the backend says no')
-        const changes = await effect(context)
+        const changes = await this.#once(context, effect)
         world.trace.add({ kind: 'step', lane, text: `${text}: done at the backend` })
         await step('answers', 5)
         return changes
       } finally {
         ended()
       }
+    }
+  }
+
+  /** A method that was done once for an operation may be called again after a crash, and must then be done again. */
+  async #once(
+    context: DriverContext,
+    effect: (context: DriverContext) => Promise<JsonObject | void> | JsonObject | void,
+  ): Promise<JsonObject | void> {
+    const { row, operation, fence, signal } = context
+    const name = `${keyOf(row)} ${row.operation?.accepted_version} ${operation} ${row.operation?.cleanup === null}`
+    const done = this.#backend.done.get(name)
+    try {
+      const changes = await effect(context)
+      this.#backend.done.set(name, fence)
+      return changes
+    } catch (error) {
+      if (done !== undefined && fence > done && !signal.aborted)
+        this.#backend.isNotIdempotent(
+          `${operation} of ${keyOf(row)} was done with fence ${done}, its node went down before the finish, and fails when it is done again with fence ${fence}: ${String(error)}`,
+        )
+      throw error
     }
   }
 

@@ -59,14 +59,15 @@ export class Clients {
     types: readonly ResourceType[],
     inputs: CheckedInputs,
     random: Random,
+    mayForce: boolean,
   ) {
     this.#world = world
     this.#choices = world.choices
     this.#invariants = invariants
     this.#types = new Map(types.map((type) => [type.kind, type]))
     for (const { kind, table } of types) {
-      for (const [operation, { follows }] of Object.entries(table.operations))
-        if (follows === undefined)
+      for (const [operation, { follows, force }] of Object.entries(table.operations))
+        if (follows === undefined && (mayForce || force !== true))
           for (const input of inputs.get(kind)!.get(operation)!)
             this.#commands.push({ type: 'ask', kind, operation, input })
       this.#commands.push({ type: 'cancel', kind }, { type: 'look', kind })

@@ -10,7 +10,7 @@ import { Mailbox } from '../../../runtime/mailbox.ts'
 import type { Seams } from '../../../runtime/options.ts'
 import { createRuntime } from '../../../runtime/runtime.ts'
 import { StoreError } from '../../../store/error.ts'
-import type { Change, Key, Store, StoredRow, StoreSource } from '../../../store/store.ts'
+import type { Change, Commit, Key, Store, StoredRow, StoreSource } from '../../../store/store.ts'
 import { type SimulatedBackend, SimulatedDriver } from './backend.ts'
 import type { Invariants, Writer, Writers } from './invariants.ts'
 import type { SimulatedStorage } from './storage.ts'
@@ -89,6 +89,10 @@ export class SimulatedProcess {
     this.place.alive = false
   }
 
+  get hosts(): readonly string[] {
+    return this.#parts.nodes.map(({ host }) => host)
+  }
+
   // ---- life and death ----
 
   start(): void {
@@ -156,7 +160,7 @@ export class SimulatedProcess {
       },
       (error: unknown) => {
         world.note(`${this.name} did not start: ${String(error)}`)
-        if (this.place === place && place.alive) this.kill(300, false)
+        if (this.place === place && place.alive) this.kill(500, false)
       },
     )
   }
@@ -249,17 +253,30 @@ export class SimulatedProcess {
     this.#held.clear()
     this.#dying = null
     this.#losesAnswer = false
-    this.revive()
   }
 
-  /** Whatever was stopped is started. */
+  /** Whatever was stopped is started; of nodes that an administrator stopped, those that are needed. */
   revive(): void {
     if (!this.place.alive) this.start()
-    else for (const { host } of this.#parts.nodes) if (!this.#isNodeUp(host)) this.node(host, 'start')
+    else for (const node of this.#parts.nodes) if (this.#isMissing(node)) this.node(node.host, 'start')
   }
 
   isUp(): boolean {
-    return this.runtime !== null && this.#parts.nodes.every(({ host }) => this.#isNodeUp(host))
+    return this.runtime !== null && !this.#parts.nodes.some((node) => this.#isMissing(node))
+  }
+
+  /** What a client can ask; null where nobody answers. */
+  get answering(): Runtime | null {
+    return this.place.pausedUntil > this.#parts.world.now ? null : this.runtime
+  }
+
+  /** Not up, though its cluster needs it: one node of each is enough where not all come back. */
+  #isMissing({ host, cluster }: NodeAt): boolean {
+    if (this.#isNodeUp(host)) return false
+    if (this.#parts.topology.returns === 'all') return true
+    for (const service of this.#parts.invariants.services.values())
+      if (service.cluster === cluster && service.state === 'up') return false
+    return true
   }
 
   #isNodeUp(host: string): boolean {
@@ -283,7 +300,7 @@ export class SimulatedProcess {
     const driver = new SimulatedDriver(world, place, host, backend, {
       traits: { fences, undoes: topology.undoes },
       rate: driverFaults,
-      mayBeDeaf: fences || topology.store === 'disk',
+      mayBeDeaf: topology.deaf && (fences || own === null),
     })
     return own === null ? driver.generic(types) : driver.wrapped(own)
   }
@@ -324,7 +341,10 @@ export class SimulatedProcess {
           },
           offset: () => store.offset(),
           watch: (from, listener) =>
-            store.watch(from, (commit) => place.alive && !session.lost && listener(commit)),
+            store.watch(
+              from,
+              this.#heard(place, (commit) => !session.lost && listener(commit)),
+            ),
           onLost: (listener) => {
             session.listeners.add(listener)
             store.onLost(listener)
@@ -332,6 +352,25 @@ export class SimulatedProcess {
           close: () => store.close(),
         }
       },
+    }
+  }
+
+  /** A process that is stopped or cut off hears what others commit only afterwards, in order. */
+  #heard(place: Place, listener: (commit: Commit) => void): (commit: Commit) => void {
+    const { world, topology } = this.#parts
+    const late: Commit[] = []
+    const deafUntil = () => {
+      const isCutOff = this.#link.how === 'hangs' && topology.cut_off
+      return Math.max(place.pausedUntil, isCutOff ? this.#link.until : 0)
+    }
+    const goOn = async () => {
+      while (deafUntil() > world.now) await world.wait(place, 'hears', deafUntil() - world.now)
+      for (const commit of late.splice(0)) listener(commit)
+    }
+    return (commit) => {
+      if (!place.alive) return
+      if (late.length === 0 && deafUntil() <= world.now) listener(commit)
+      else if (late.push(commit) === 1) void goOn()
     }
   }
 

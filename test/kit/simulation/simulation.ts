@@ -129,7 +129,7 @@ class Simulation {
           driverFaults: () => (this.#isFaulty ? this.#mix.driver : 0),
         }),
     )
-    this.#clients = new Clients(this.#world, this.#invariants, types, inputs, weigh)
+    this.#clients = new Clients(this.#world, this.#invariants, types, inputs, weigh, topology.force)
   }
 
   async run(): Promise<SimulationResult> {
@@ -226,6 +226,7 @@ class Simulation {
     this.#storage.empty()
     this.#backend.recover()
     for (const process of this.#processes) process.recover()
+    for (const process of this.#needed()) process.revive()
     world.trace.add({ kind: 'step', lane: 'store', text: 'no more faults' })
     const until = world.now + MOST_SETTLING_MS
     let calmSince = world.now
@@ -234,24 +235,37 @@ class Simulation {
       if (!(await world.step())) break
       if (world.now - looked < 100) continue
       looked = world.now
-      for (const process of this.#processes) process.revive()
+      for (const process of this.#needed()) process.revive()
       this.#backend.recover()
       if (!this.#isCalm()) calmSince = world.now
       if (world.now - calmSince >= CALM_MS) break
     }
     if (!this.#holds()) return
     this.#invariants.checkSettled()
+    for (const process of this.#needed())
+      if (!process.isUp())
+        this.#invariants.violated('all_at_rest', `a node of ${process.name} does not come up`)
     if (!this.#holds()) return
     if (this.#options.driver === undefined)
       this.#backend.checkAgrees(new Map(this.#types.map((type) => [type.kind, type])))
     this.#clients.check()
+    if (this.#holds()) this.#clients.checkHistory()
+  }
+
+  /** Without those whose hosts run in another process: they may not start (rule R11). */
+  #needed(): SimulatedProcess[] {
+    const up = this.#processes.filter((process) => process.isUp())
+    return this.#processes.filter(
+      (process) =>
+        !up.some((other) => other !== process && process.hosts.every((host) => other.hosts.includes(host))),
+    )
   }
 
   #isCalm(): boolean {
     return (
       this.#invariants.isSettled() &&
       !this.#backend.isBusy() &&
-      this.#processes.every((process) => process.isUp())
+      this.#needed().every((process) => process.isUp())
     )
   }
 }

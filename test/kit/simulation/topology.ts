@@ -21,6 +21,14 @@ export interface Topology {
   readonly concurrency: number
   readonly fences: boolean
   readonly undoes: boolean
+  /** A driver's call may ignore its abort. */
+  readonly deaf: boolean
+  /** While the store hangs, a process hears nothing of what others commit. */
+  readonly cut_off: boolean
+  /** Clients ask for force operations. */
+  readonly force: boolean
+  /** Which nodes an administrator starts again when faults have stopped: all, or one of each cluster. */
+  readonly returns: 'all' | 'one'
 }
 
 /** How likely a fault is: of a step of the world where nothing else is said. */
@@ -62,6 +70,8 @@ export function drawn(seed: number, given: Partial<Topology> = {}, mixGiven: Par
   const shared = one(
     [[node('h1', first)], [node('h2', first)], [node('h3', first)]],
     [[node('h1', first)], [node('h2', first)]],
+    // A second process with the host of the first: it may start only once that one is over (rule R11).
+    [[node('h1', first)], [node('h1', first)], [node('h2', first)]],
     [
       [node('h1', first), node('h3', 'hdd')],
       [node('h2', first), node('h4', 'hdd')],
@@ -72,14 +82,20 @@ export function drawn(seed: number, given: Partial<Topology> = {}, mixGiven: Par
     [[node('h1', first), node('h2', first), node('h3', 'hdd')]],
   )
   const isShared = (given.store ?? store) === 'shared'
+  const fences = given.fences ?? random() < 0.7
   const topology: Topology = {
     store,
     processes: isShared ? shared : alone,
     schedulers: isShared ? one(1, 1, 2) : one(2, 3),
     mailbox: one(1, 3, 100),
     concurrency: one(1, 4, 16),
-    fences: random() < 0.7,
+    fences,
+    // With nothing at the backend to stop it, and another process to go on, that can't be survived.
+    deaf: fences || !isShared,
+    cut_off: fences && isShared,
+    force: true,
     undoes: random() < 0.5,
+    returns: one('all', 'one'),
     ...given,
   }
   const rate = (most: number) => (random() < 0.5 ? most * (0.1 + 0.9 * random()) : 0)
