@@ -127,8 +127,9 @@ export function stepsFrom(context: StepContext, row: ResourceRow): PathStep[] {
   if (path.endsWith('.cleaning')) steps.push({ do: 'cleanup' })
   steps.push(...holds(context, row), ...counts(context, row))
   if (row.operation !== null)
-    for (const kind of Object.keys(type.table.operations[row.operation.name]!.holds ?? {}))
-      if (forceOf(context, kind) !== undefined) steps.push({ do: 'drop', kind })
+    for (const [kind, { id }] of Object.entries(type.table.operations[row.operation.name]!.holds ?? {}))
+      if (row.operation.input[id] !== undefined && forceOf(context, kind) !== undefined)
+        steps.push({ do: 'drop', kind })
   return steps
 }
 
