@@ -68,7 +68,7 @@ export class Invariants {
   see(commit: Commit, writer: Writer | null): void {
     // The service rows of the same transaction come first: a claim is judged by what is true with it.
     for (const { row } of commit.changes)
-      if (row?.kind === 'service') this.services.set(row.id, row as unknown as ServiceRow)
+      if (row?.kind === 'service') this.#seeService(row as unknown as ServiceRow)
     for (const { key, row } of commit.changes) {
       const before = this.all.get(key)
       if (row === null) {
@@ -86,6 +86,20 @@ export class Invariants {
       const wrong = check([...this.rows.values()])
       if (wrong !== null) this.violated(name, wrong)
     }
+  }
+
+  /** Written as cleaned: a life that is over, with no claim left (rule R6). */
+  #seeService(service: ServiceRow): void {
+    const before = this.services.get(service.id)
+    this.services.set(service.id, service)
+    const { id, host, backend, state, incarnation, cleaned_incarnation: cleaned } = service
+    if (cleaned === (before?.cleaned_incarnation ?? 0)) return
+    const said = `${id} is written as cleaned up to life ${cleaned}`
+    if (cleaned === incarnation && state !== 'down')
+      this.violated('cleaned_only_if_gone', `${said}, which is ${state}`)
+    for (const [key, row] of this.rows)
+      if (row.worker === `${host}@${backend}` && row.incarnation !== null && row.incarnation <= cleaned)
+        this.violated('cleaned_only_if_gone', `${said}, which still has ${key}`)
   }
 
   #seeResource(key: Key, row: ResourceRow, writer: Writer | null): void {

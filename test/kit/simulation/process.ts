@@ -216,7 +216,9 @@ export class SimulatedProcess {
   }
 
   setLink(how: 'refuses' | 'hangs', ms: number): void {
-    this.#link = { how, until: this.#parts.world.now + ms }
+    const { now } = this.#parts.world
+    // One trouble at a time: the next one may not end it.
+    if (this.#link.until <= now) this.#link = { how, until: now + ms }
   }
 
   hold(host: string, ms: number): void {
@@ -274,8 +276,11 @@ export class SimulatedProcess {
   #isMissing({ host, cluster }: NodeAt): boolean {
     if (this.#isNodeUp(host)) return false
     if (this.#parts.topology.returns === 'all') return true
-    for (const service of this.#parts.invariants.services.values())
-      if (service.cluster === cluster && service.state === 'up') return false
+    for (const service of this.#parts.invariants.services.values()) {
+      if (service.cluster !== cluster || service.state !== 'up') continue
+      // It is up and drained: it goes on.
+      return service.host === host
+    }
     return true
   }
 
