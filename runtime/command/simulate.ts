@@ -4,7 +4,15 @@
 
 import { readFileSync } from 'node:fs'
 import type { Command } from 'commander'
-import type { FaultKind, Scenario, SeedsResult, SimulationOptions, SimulationResult } from 'rekindle/testing'
+import type {
+  FailedRun,
+  FaultKind,
+  Scenario,
+  SeedsResult,
+  SimulatedRule,
+  SimulationOptions,
+  SimulationResult,
+} from 'rekindle/testing'
 import { type Environment, realEnvironment } from '../environment.ts'
 import { EXIT, usage } from './exit.ts'
 import { whole, withExample } from './options.ts'
@@ -17,7 +25,10 @@ interface Given {
   readonly seeds?: number
   readonly soak?: number
   readonly faults?: readonly string[]
+  readonly ruleOff?: string
+  readonly rulesOn?: true
   readonly scenario?: string
+  readonly shrink?: true
   readonly json?: true
 }
 
@@ -47,7 +58,10 @@ export function addSimulateCommand(program: Command): void {
     .option('--faults <kinds>', 'only these kinds of faults, as far as the seed draws them', (given) =>
       given.split(','),
     )
+    .option('--rule-off <rule>', 'switch a rule of the protocol off, from outside: R1, R2, ...')
     .option('--scenario <file>', 'replay the choices of a scenario')
+    .option('--rules-on', 'with --scenario: replay it with every rule on')
+    .option('--shrink', 'make what was violated short before it is told')
     .option('--json', 'print one JSON value')
     .addHelpText('after', '\nEnds with 0 if everything held, 1 if something was violated.')
     .action(async (given: Given) => {
@@ -57,14 +71,18 @@ export function addSimulateCommand(program: Command): void {
     })
 }
 
+const flag = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+
 function check(given: Given): void {
   const together = (one: keyof Given, other: keyof Given, why: string) => {
     if (given[one] !== undefined && given[other] !== undefined)
-      throw usage(`--${one} and --${other} ${why}; give one of them`)
+      throw usage(`${flag(one)} and ${flag(other)} ${why}; give one of them`)
   }
   together('from', 'seed', 'say the same')
   together('soak', 'seeds', 'both say when it is over')
-  for (const option of ['seed', 'from', 'seeds', 'soak', 'faults'] as const)
+  together('faults', 'ruleOff', 'both say which faults there are')
+  if (given.rulesOn && given.scenario === undefined) throw usage('--rules-on is for --scenario')
+  for (const option of ['seed', 'from', 'seeds', 'soak', 'faults', 'ruleOff'] as const)
     together('scenario', option, 'both say what to run')
   if (given.from !== undefined && given.soak === undefined) throw usage('--from is for --soak; say --seed')
 }
@@ -95,12 +113,18 @@ async function run(kit: Kit, given: Given): Promise<number> {
   interrupt.end()
   const elapsed = environment.monotonic() - begun
   const circumstances = { given, from, elapsed, wasInterrupted: interrupt.isAsked() }
-  if (json) printJson(resultOf(kit, sum, circumstances))
-  else report(kit, sum, circumstances)
+  const found = sum.failed === null ? null : await failedRun(kit, sum.failed, options, given)
+  if (json) printJson(resultOf(sum, found, circumstances))
+  else report(kit, sum, found, circumstances)
   return sum.failed === null ? EXIT.done : EXIT.failed
 }
 
-function optionsFrom(kit: Kit, { faults }: Given): Omit<SimulationOptions, 'seed' | 'steps'> {
+function optionsFrom(kit: Kit, { faults, ruleOff }: Given): Omit<SimulationOptions, 'seed' | 'steps'> {
+  if (ruleOff !== undefined) {
+    if (!kit.simulatedRules.includes(ruleOff as SimulatedRule))
+      throw usage(`--rule-off ${ruleOff}: say one of ${kit.simulatedRules.join(', ')}`)
+    return kit.simulationOf(ruleOff as SimulatedRule).options
+  }
   if (faults === undefined) return {}
   for (const name of faults)
     if (!kit.faultKinds.includes(name as FaultKind))
@@ -108,12 +132,13 @@ function optionsFrom(kit: Kit, { faults }: Given): Omit<SimulationOptions, 'seed
   return { mix: kit.onlyFaults(faults as readonly FaultKind[]) }
 }
 
-async function replay(kit: Kit, { scenario: file, json }: Given): Promise<number> {
-  const scenario = readScenario(kit, file!)
+async function replay(kit: Kit, { scenario: file, rulesOn, json }: Given): Promise<number> {
+  const read = readScenario(kit, file!)
+  const scenario = rulesOn ? { ...read, rules_off: [], expect: 'holds' } : read
   const result = await kit.simulate(kit.replayOf(scenario))
   const found = result.violations[0]?.invariant ?? 'holds'
   const isExpected = found === scenario.expect
-  const command = `rekindle simulate --scenario ${file}`
+  const command = `rekindle simulate --scenario ${file}${rulesOn ? ' --rules-on' : ''}`
   const { violations, trace, digest } = result
   if (json)
     printJson({
@@ -148,8 +173,13 @@ interface Circumstances {
   readonly wasInterrupted: boolean
 }
 
-function report(kit: Kit, sum: SeedsResult, { given, from, elapsed, wasInterrupted }: Circumstances): void {
-  if (sum.failed !== null) print(kit.counterexampleText(failedRun(kit, sum.failed, given)))
+function report(
+  kit: Kit,
+  sum: SeedsResult,
+  found: FailedRun | null,
+  { given, from, elapsed, wasInterrupted }: Circumstances,
+): void {
+  if (found !== null) print(kit.counterexampleText(found))
   const last = sum.next - 1
   const which = last === from ? `seed ${from}` : `seeds ${from} to ${last}`
   const end = wasInterrupted ? ' (interrupted)' : ''
@@ -159,22 +189,32 @@ function report(kit: Kit, sum: SeedsResult, { given, from, elapsed, wasInterrupt
   if (sum.failed === null) print('every invariant held')
 }
 
-function failedRun(kit: Kit, failed: SimulationResult, given: Given) {
-  const faults = given.faults === undefined ? '' : ` --faults ${given.faults.join(',')}`
-  const { violations, trace } = failed
-  return {
-    ...{
-      violations,
-      trace,
-      command: `rekindle simulate --seed ${failed.seed} --steps ${given.steps}${faults}`,
-    },
-    scenario: kit.scenarioOf(failed, { steps: given.steps, shows: `Found by seed ${failed.seed}.` }),
+async function failedRun(
+  kit: Kit,
+  failed: SimulationResult,
+  options: Omit<SimulationOptions, 'seed' | 'steps'>,
+  { steps, faults, ruleOff, shrink }: Given,
+): Promise<FailedRun> {
+  const flags = [
+    ...(faults === undefined ? [] : [`--faults ${faults.join(',')}`]),
+    ...(ruleOff === undefined ? [] : [`--rule-off ${ruleOff}`]),
+  ]
+  const command = [`rekindle simulate --seed ${failed.seed} --steps ${steps}`, ...flags].join(' ')
+  const rules_off = ruleOff === undefined ? [] : [ruleOff]
+  const shows = `Found by: ${command}`
+  if (!shrink) {
+    const { violations, trace } = failed
+    return { command, violations, trace, scenario: kit.scenarioOf(failed, { steps, shows, rules_off }) }
   }
+  const shrunk = await kit.shrink({ ...options, seed: failed.seed, steps })
+  const { violations, trace } = shrunk.result
+  const scenario = kit.scenarioOf(shrunk.result, { steps: shrunk.steps, shows, rules_off })
+  return { command: `${command} --shrink`, violations, trace, scenario }
 }
 
 function resultOf(
-  kit: Kit,
   sum: SeedsResult,
+  found: FailedRun | null,
   { given, from, elapsed, wasInterrupted }: Circumstances,
 ): Readonly<Record<string, unknown>> {
   const { seeds, commits, reached, failed } = sum
@@ -182,8 +222,7 @@ function resultOf(
     ...{ verdict: failed === null ? 'holds' : 'violated', from, seeds, steps: given.steps, commits },
     ...{ elapsed_ms: Math.round(elapsed), interrupted: wasInterrupted },
     reached: Object.fromEntries([...reached].sort()),
-    failed:
-      failed === null ? null : { seed: failed.seed, digest: failed.digest, ...failedRun(kit, failed, given) },
+    failed: failed === null ? null : { seed: failed.seed, digest: failed.digest, ...found },
   }
 }
 

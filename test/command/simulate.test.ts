@@ -41,6 +41,26 @@ test('Ctrl-C lets the seed end and tells what was found so far', async () => {
   expect(JSON.parse(stdout)).toMatchObject({ verdict: 'holds', interrupted: true })
 })
 
+test('what is violated is told with the command that replays it first, shrunk, as a scenario and a diagram', async () => {
+  const args = ['simulate', '--rule-off', 'R2', '--seeds', '30', '--shrink']
+  const { code, stdout } = await ends(args)
+  expect(code).toBe(1)
+  expect(stdout).toMatch(
+    /^rekindle simulate --seed \d+ --steps 2000 --rule-off R2 --shrink\nviolated: \w+ \(/,
+  )
+  expect(stdout).toContain('\nrule-off R2\nexpect ')
+  expect(stdout).toContain('‼')
+  // The scenario that it prints is replayed as it is, and holds with the rule on.
+  const [scenario] = /^# Found by[\s\S]*?\n\n[\s\S]*?\n(?=\n)/m.exec(stdout)!
+  const file = join(folder.path, 'found.scenario')
+  writeFileSync(file, scenario)
+  const replayed = await ends(['simulate', '--scenario', file])
+  expect(replayed).toMatchObject({ code: 1, stderr: '' })
+  expect(replayed.stdout).toContain('VIOLATED')
+  const on = await ends(['simulate', '--scenario', file, '--rules-on'])
+  expect(on).toMatchObject({ code: 0, stdout: 'every invariant held, as expected\n' })
+})
+
 describe('bad arguments end with 2 and a message that names the value', () => {
   const bad = join(folder.path, 'bad.scenario')
   writeFileSync(bad, 'seed 1\nsteps many\n')
@@ -48,6 +68,8 @@ describe('bad arguments end with 2 and a message that names the value', () => {
     ['--seed x', '--seed x: say a whole number from 0 to'],
     ['--steps 0', '--steps 0: say a whole number from 1 to'],
     ['--faults kill,fire', '--faults fire: say some of kill, crash, pause'],
+    ['--rule-off R99', '--rule-off R99: say one of R1, R2'],
+    ['--rules-on', '--rules-on is for --scenario'],
     ['--soak 10minutes', '--soak 10minutes: say a time such as 30s, 10m or 8h'],
     ['--soak 0s', '--soak 0s: say a time such as 30s, 10m or 8h'],
     ['--soak 1s --seeds 3', '--soak and --seeds both say when it is over; give one of them'],

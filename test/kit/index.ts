@@ -41,6 +41,8 @@ export {
   scenarioOf,
   simulateSeeds,
 } from './seeds.ts'
+export { type SimulatedRule, simulatedRules, simulationOf } from './simulation/rules.ts'
+export { type Shrinking, type ShrinkOptions, type Shrunk, shrink } from './simulation/shrink.ts'
 export { type SimulationOptions, type SimulationResult, simulate } from './simulation/simulation.ts'
 export { storeContract } from './store_contract.ts'
 export { inShort, Trace, type TraceEvent } from './trace.ts'

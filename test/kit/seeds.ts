@@ -1,7 +1,8 @@
 // Runs of the simulation as the command asks for them: many seeds one after the other, or one that is replayed
 // from its scenario. It runs them and counts; what a run is, is simulation.ts's.
 
-import type { Scenario } from './scenario.ts'
+import { type Scenario, ScenarioError } from './scenario.ts'
+import { type SimulatedRule, simulatedRules, simulationOf } from './simulation/rules.ts'
 import { type SimulationOptions, type SimulationResult, simulate } from './simulation/simulation.ts'
 import type { Mix, Topology } from './simulation/topology.ts'
 
@@ -68,10 +69,17 @@ export function scenarioOf(
   }
 }
 
-/** What to simulate to see it again; rules are switched off by the caller. */
-export function replayOf({ seed, steps, options, choices }: Scenario): SimulationOptions {
+/** What to simulate to see it again, its rules switched off. Throws for a rule that can't be. */
+export function replayOf({ seed, steps, options, choices, rules_off }: Scenario): SimulationOptions {
   const { topology } = options
+  const off = rules_off.map((rule) => {
+    if (!simulatedRules.includes(rule as SimulatedRule))
+      throw new ScenarioError(1, `rule ${rule} can't be switched off; known: ${simulatedRules.join(', ')}`)
+    const { steps: _, topology: __, mix: ___, ...how } = simulationOf(rule as SimulatedRule).options
+    return how
+  })
   return {
+    ...Object.assign({}, ...off),
     ...{ seed, steps, schedule: choices },
     ...(topology === undefined ? {} : { topology: topology as unknown as Partial<Topology> }),
   }
