@@ -68,7 +68,7 @@ describe('bad arguments end with 2 and a message that names the value', () => {
     ['--seed x', '--seed x: say a whole number from 0 to'],
     ['--steps 0', '--steps 0: say a whole number from 1 to'],
     ['--faults kill,fire', '--faults fire: say some of kill, crash, pause'],
-    ['--rule-off R99', '--rule-off R99: say one of R1, R2'],
+    ['--rule-off R100', '--rule-off R100: say one of R1, R2'],
     ['--rules-on', '--rules-on is for --scenario'],
     ['--soak 10minutes', '--soak 10minutes: say a time such as 30s, 10m or 8h'],
     ['--soak 0s', '--soak 0s: say a time such as 30s, 10m or 8h'],
