@@ -37,11 +37,11 @@ function writeIntoReadme(table: string): void {
   while (!existsSync(join(folder, 'README.md'))) folder = dirname(folder)
   const path = join(folder, 'README.md')
   const text = readFileSync(path, 'utf8')
-  const marked = /(<!-- sabotage table -->\n)[\s\S]*?(\n<!-- \/sabotage table -->)/
+  const marked = /(<!-- sabotage table -->)[\s\S]*?(<!-- \/sabotage table -->)/
   if (!marked.test(text)) throw new Error(`${path} has no place for it: <!-- sabotage table -->`)
   writeFileSync(
     path,
-    text.replace(marked, (_, open: string, close: string) => `${open}\n${table}\n${close}`),
+    text.replace(marked, (_, open: string, close: string) => `${open}\n\n${table}\n\n${close}`),
   )
 }
 
