@@ -206,8 +206,8 @@ const severalRows: readonly Mutation[] = [
     name: 'child-of-what-is-gone',
     breaks: 'a resource is not made under a parent that is gone',
     file: 'machines/decision.ts',
-    find: "row.version === 0 && found.status === 'gone'",
-    replace: "row.version < 0 && found.status === 'gone'",
+    find: 'row.version === 0 && isGone(found)',
+    replace: 'row.version < 0 && isGone(found)',
     tests: [DECISIONS],
   },
 ]
