@@ -7,6 +7,6 @@ export default defineConfig({
   test: {
     // Packages are imported as Node imports them.
     deps: { interopDefault: false },
-    include: ['test/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 2,
+    include: ['test/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 3,
   },
 })

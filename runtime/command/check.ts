@@ -21,8 +21,6 @@ export function addCheckCommand(program: Command): void {
     .option('--matrix', 'print every (status, event) pair of each type')
     .option('--json', 'print one JSON value')
     .action(run)
-  withExample(command, 'rekindle check dns_record.js')
-  withExample(command, 'rekindle check dns_record.ts --matrix   # needs esbuild')
   command.addHelpText(
     'after',
     `
@@ -33,6 +31,11 @@ FILE exports what defineResource gives, by name or by default, and may export
 
 Ends with 0 if all holds, 1 if something is violated, 2 if the file or a table is bad,
 5 if it was not finished.`,
+  )
+  withExample(
+    command,
+    'rekindle check dns_record.js',
+    'rekindle check dns_record.ts --matrix   # needs esbuild',
   )
 }
 

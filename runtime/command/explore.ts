@@ -71,12 +71,15 @@ export function addExploreCommand(program: Command): void {
     )
     .option('--json', 'print one JSON value')
     .action(run)
-  withExample(command, 'rekindle explore --nodes 2 --operations 2 --crashes 1')
-  withExample(command, 'rekindle explore --crashes 0 --pauses 1   # a live node is declared down')
-  withExample(command, 'rekindle explore --rule-off R2 --smallest')
   command.addHelpText(
     'after',
     '\nEnds with 0 if all holds, 1 if an invariant is violated, 5 if it was not finished.',
+  )
+  withExample(
+    command,
+    'rekindle explore --nodes 2 --operations 2 --crashes 1',
+    'rekindle explore --crashes 0 --pauses 1   # a live node is declared down',
+    'rekindle explore --rule-off R2 --smallest',
   )
 }
 

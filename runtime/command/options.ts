@@ -18,8 +18,10 @@ export function clientCommand(program: Command, usageLine: string, what: string,
     .option('--json', 'print one JSON value')
 }
 
-export function withExample(command: Command, example: string): Command {
-  return command.addHelpText('after', `\nExample:\n  $ ${example}`)
+/** Ends the help of a command with lines to try. */
+export function withExample(command: Command, ...examples: readonly string[]): Command {
+  const lines = examples.map((example) => `\n  $ ${example}`).join('')
+  return command.addHelpText('after', `\n${examples.length === 1 ? 'Example' : 'Examples'}:${lines}`)
 }
 
 export function clientFor({ url }: ClientOptions): Client {

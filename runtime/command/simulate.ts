@@ -40,16 +40,9 @@ const REWRITE_EVERY_MS = 200
 const MOST_SEED = 2 ** 31
 
 export function addSimulateCommand(program: Command): void {
-  withExample(
-    program
-      .command('simulate')
-      .description('run the whole runtime in a simulated world of faults; one seed decides everything'),
-    [
-      'rekindle simulate --seed 7 --steps 2000    one run; the same seed is the same run',
-      '  $ rekindle simulate --seed 1 --seeds 300     three hundred of them',
-      '  $ rekindle simulate --soak 10m               as many as ten minutes allow, from a new seed on',
-    ].join('\n'),
-  )
+  const command = program
+    .command('simulate')
+    .description('run the whole runtime in a simulated world of faults; one seed decides everything')
     .option('--seed <n>', 'the first seed (default: 1; of a soak a new one)', whole('--seed', 0, MOST_SEED))
     .option('--steps <n>', 'steps with faults in each run', whole('--steps', 1, 1_000_000), 2_000)
     .option('--seeds <count>', 'how many seeds, one after the other', whole('--seeds', 1, 1_000_000_000))
@@ -69,6 +62,12 @@ export function addSimulateCommand(program: Command): void {
       const kit = await import('rekindle/testing')
       process.exitCode = given.scenario === undefined ? await run(kit, given) : await replay(kit, given)
     })
+  withExample(
+    command,
+    'rekindle simulate --seed 7 --steps 2000   # one run; the same seed is the same run',
+    'rekindle simulate --seed 1 --seeds 300    # three hundred of them',
+    'rekindle simulate --soak 10m              # as many as ten minutes allow, from a new seed on',
+  )
 }
 
 const flag = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
