@@ -114,8 +114,8 @@ const SCENES: Scene[] = [
   },
 ]
 
-/** Every effect takes minutes, since each attempt runs qemu-img several times: `npm run qemu` tries them all. */
-const STRIDE = process.env.EFFECTS === 'all' ? 1 : 8
+/** Every effect takes minutes, since each attempt runs qemu-img several times: `npm run effects` tries them all. */
+const STRIDE = process.env.EFFECTS === 'all' ? 1 : 12
 
 /** Tries the effects, some at a time, until one is past the end. Tells how many were not. */
 async function upToTheEnd(attempt: (n: number) => Promise<'past the end' | void>): Promise<number> {
