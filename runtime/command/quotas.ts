@@ -1,4 +1,6 @@
-// quotas, quota set: what projects take, and how much they may.
+// quotas, quota set: what projects take, and how much they may. A limit is read strictly: JSON has no word
+// for infinity but null, and null takes a limit away. Which resources there are, and what may be a limit
+// of them, is the runtime's to say.
 
 import type { Command } from 'commander'
 import type { Quota } from '../index.ts'
@@ -36,7 +38,7 @@ export function addQuotaCommands(program: Command): void {
 function limitIn(given: string): [string, number | null] {
   const [, resource, text] = /^([^=]+)=(.+)$/.exec(given) ?? []
   const limit = text === 'none' ? null : Number(text)
-  if (resource === undefined || Number.isNaN(limit))
+  if (resource === undefined || text?.trim() === '' || (limit !== null && !Number.isFinite(limit)))
     throw usage(`${given}: say resource=number, or resource=none, for example volumes=10`)
   return [resource, limit]
 }

@@ -184,3 +184,11 @@ test('--version prints the version of the package; --help of every command ends 
       stdout: expect.stringMatching(/\nExamples?:(?:\n {2}\$ rekindle .*)+\n$/),
     })
 })
+
+test.each(['Infinity', '1e999', ' ', 'many'])(
+  'a limit given as %j is wrong usage, and takes no limit away',
+  async (limit) => {
+    const { code, stderr } = await ends(['quota', 'set', 'lab', `volumes=${limit}`])
+    expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining(`volumes=${limit}: say`) })
+  },
+)
