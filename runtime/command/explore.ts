@@ -36,9 +36,8 @@ const LINE_EVERY_MS = 10_000
 const REDRAW_EVERY_MS = 500
 
 export function addExploreCommand(program: Command): void {
-  const few = whole('--budget', 0, 7)
   const budget = (name: string, what: string, usual: string) =>
-    new Option(`${name} <count>`, what).argParser(few).default(Number(usual))
+    new Option(`${name} <count>`, what).argParser(whole(name, 0, 7)).default(Number(usual))
   const command = program
     .command('explore')
     .description('visit every reachable state of a small cluster, faults included')

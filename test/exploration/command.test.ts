@@ -76,3 +76,8 @@ test('its help has examples', async () => {
   expect(code).toBe(0)
   expect(stdout).toContain('$ rekindle explore --rule-off R2 --smallest')
 })
+
+test('a budget that can not be is wrong usage, and its own flag is named', async () => {
+  const { code, stderr } = await explore('--crashes', '9')
+  expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringContaining('--crashes 9: say') })
+})
