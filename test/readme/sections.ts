@@ -5,12 +5,15 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { backup, nodeChart, snapshot, supervisorChart, toMermaid, volume } from '../../machines/index.ts'
+import { addCheckCommand } from '../../runtime/command/check.ts'
 import { addDemoCommand } from '../../runtime/command/demo_command.ts'
 import { addEventsCommand } from '../../runtime/command/events.ts'
+import { addExploreCommand } from '../../runtime/command/explore.ts'
 import { addNodeCommands } from '../../runtime/command/nodes.ts'
 import { addQuotaCommands } from '../../runtime/command/quotas.ts'
 import { addResourceCommands } from '../../runtime/command/resources.ts'
 import { addServeCommand } from '../../runtime/command/serve_command.ts'
+import { addSimulateCommand } from '../../runtime/command/simulate.ts'
 import { createDoor } from '../../runtime/http/index.ts'
 import { defaultSettings, type Runtime } from '../../runtime/index.ts'
 import { root } from '../architecture/source.ts'
@@ -91,6 +94,9 @@ function commandsTable(): string {
     addNodeCommands,
     addQuotaCommands,
     addEventsCommand,
+    addExploreCommand,
+    addCheckCommand,
+    addSimulateCommand,
   ])
     add(program)
   const rows: string[][] = []
