@@ -298,7 +298,7 @@ export function chain(...seams: NonNullable<Seams['storeFor']>[]): NonNullable<S
 
 // ---- the ledger ----
 
-/** A broken invariant of protocol.md, by its name there. */
+/** A broken invariant of the protocol, by its name. */
 export interface Violation {
   readonly invariant: string
   readonly message: string
@@ -399,7 +399,7 @@ export class Ledger {
     return service && (this.rows.get(`beat/${service.id}`) as BeatRow | undefined)
   }
 
-  /** What protocol.md says must always hold, over every commit. */
+  /** What the protocol says must always hold, over every commit. */
   violations(): Violation[] {
     const found: Violation[] = []
     const services = new Map<string, ServiceRow>()

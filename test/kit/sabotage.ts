@@ -1,4 +1,4 @@
-// The rules of protocol.md, each switched off from outside: named guards are replaced, and stores, mailboxes
+// The rules of the protocol, each switched off from outside: named guards are replaced, and stores, mailboxes
 // and drivers are wrapped. Shipped code has no branch for it. Nothing here is a fault that may happen: with
 // all rules on, the same scenario without its sabotage must find no violation.
 

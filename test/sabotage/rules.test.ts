@@ -1,5 +1,5 @@
 // The test of the tests: each scenario runs twice, with its rule on and with its rule switched off from
-// outside. On, no invariant of protocol.md is broken; off, the one named is. A scenario whose second run
+// outside. On, no invariant of the protocol is broken; off, the one named is. A scenario whose second run
 // finds nothing proves nothing.
 
 import { describe, expect, test } from 'vitest'

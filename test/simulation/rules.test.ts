@@ -1,4 +1,4 @@
-// The test of the tests: with each rule of protocol.md switched off, alone, a seed finds it; with the rule on, the
+// The test of the tests: with each rule of the protocol switched off, alone, a seed finds it; with the rule on, the
 // same seed finds nothing.
 
 import { expect, test } from 'vitest'

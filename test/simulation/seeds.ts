@@ -8,7 +8,7 @@ export const seeds = Number(process.env.SEEDS ?? 300)
 export const steps = Number(process.env.STEPS ?? 2_000)
 export const from = Number(process.env.FROM ?? 1)
 
-/** The `sometimes` properties of protocol.md. */
+/** The `sometimes` properties of the protocol. */
 export const sometimes = [
   ...(['claim_lost', 'cleanup_lost', 'crash_before_claim', 'crash_after_claim'] as const),
   ...(['crash_after_effect_before_finish', 'cleaner_crashed', 'zombie_refused', 'self_fenced'] as const),

@@ -1,4 +1,4 @@
-// Which simulation finds each rule of protocol.md switched off: how it is switched off, and the topology and mix of
+// Which simulation finds each rule of the protocol switched off: how it is switched off, and the topology and mix of
 // faults that favour what the rule is for. With the rule on, the same seeds must find nothing.
 
 import type { ResourceType } from '../../../machines/definition.ts'
