@@ -7,6 +7,9 @@ export default defineConfig({
   test: {
     // Packages are imported as Node imports them.
     deps: { interopDefault: false },
-    include: ['test/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 3,
+    include: ['test/**/*.test.ts'],
+    // Minutes of real images: `npm run effects`.
+    exclude: process.env.EFFECTS === 'all' ? [] : ['test/drivers/qemu{,_crash}.test.ts', 'test/drivers/file_runtime.test.ts'],
+    testTimeout: 60_000, hookTimeout: 60_000, maxWorkers: 3,
   },
 })
