@@ -4,6 +4,7 @@
 
 import { type Command, Option } from 'commander'
 import type { Exploration, ExplorationProgress, ExploreOptions, Rule } from 'rekindle/testing'
+import { RekindleError } from '../index.ts'
 import { EXIT, usage } from './exit.ts'
 import { whole, withExample } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -99,7 +100,7 @@ async function run(given: Given): Promise<void> {
       signal: stopping.signal,
     })
   } catch (error) {
-    if (error instanceof kit.BadConfiguration) throw usage(error.message)
+    if (error instanceof RekindleError && error.code === 'bad_input') throw usage(error.message)
     throw error
   } finally {
     meter.end()
@@ -112,11 +113,11 @@ async function run(given: Given): Promise<void> {
 
 function optionsFrom(
   given: Given,
-  kit: { readonly RULES: readonly string[]; explorationOf(rule: Rule): ExploreOptions },
+  kit: { readonly rules: readonly string[]; explorationOf(rule: Rule): ExploreOptions },
 ): ExploreOptions {
   const { ruleOff, smallest, json: _, mostStates: __, within: ___, ...rest } = given
-  if (ruleOff !== undefined && !kit.RULES.includes(ruleOff))
-    throw usage(`--rule-off ${ruleOff}: say one of ${kit.RULES.join(', ')}`)
+  if (ruleOff !== undefined && !kit.rules.includes(ruleOff))
+    throw usage(`--rule-off ${ruleOff}: say one of ${kit.rules.join(', ')}`)
   const off = ruleOff as Rule | undefined
   if (smallest) {
     if (off === undefined) throw usage('--smallest needs --rule-off')

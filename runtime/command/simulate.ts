@@ -7,13 +7,14 @@ import type { Command } from 'commander'
 import type {
   FailedRun,
   FaultKind,
+  Rule,
   Scenario,
   SeedsResult,
-  SimulatedRule,
   SimulationOptions,
   SimulationResult,
 } from 'rekindle/testing'
 import { type Environment, realEnvironment } from '../environment.ts'
+import { RekindleError } from '../index.ts'
 import { EXIT, usage } from './exit.ts'
 import { whole, withExample } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -120,9 +121,9 @@ async function run(kit: Kit, given: Given): Promise<number> {
 
 function optionsFrom(kit: Kit, { faults, ruleOff }: Given): Omit<SimulationOptions, 'seed' | 'steps'> {
   if (ruleOff !== undefined) {
-    if (!kit.simulatedRules.includes(ruleOff as SimulatedRule))
-      throw usage(`--rule-off ${ruleOff}: say one of ${kit.simulatedRules.join(', ')}`)
-    return kit.simulationOf(ruleOff as SimulatedRule).options
+    if (!kit.rules.includes(ruleOff as Rule))
+      throw usage(`--rule-off ${ruleOff}: say one of ${kit.rules.join(', ')}`)
+    return kit.simulationOf(ruleOff as Rule).options
   }
   if (faults === undefined) return {}
   for (const name of faults)
@@ -160,7 +161,7 @@ function readScenario(kit: Kit, file: string): Scenario {
   try {
     return kit.parseScenario(text)
   } catch (error) {
-    if (error instanceof kit.ScenarioError) throw usage(`--scenario ${file}: ${error.message}`)
+    if (error instanceof RekindleError) throw usage(`--scenario ${file}: ${error.message}`)
     throw error
   }
 }

@@ -2,8 +2,9 @@
 // configuration; with the rule on, the same configuration holds in every reachable state.
 
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Exploration, explorationOf, explore, RULES, type Rule } from '../kit/exploration/index.ts'
+import { type Exploration, explorationOf, explore } from '../kit/exploration/index.ts'
 import { INVARIANTS } from '../kit/exploration/state.ts'
+import { type Rule, rules } from '../kit/rules.ts'
 
 /** The invariant that is broken first where the rule is off. */
 const broken: { readonly [R in Rule]: string } = {
@@ -21,7 +22,7 @@ const broken: { readonly [R in Rule]: string } = {
   R18: 'one_worker',
 }
 
-describe.each(RULES)('rule %s', (rule) => {
+describe.each(rules)('rule %s', (rule) => {
   test('switched off, is found by the shortest way', async () => {
     const { counterexample, invariants } = await explore({ ...explorationOf(rule), ruleOff: rule })
     expect(counterexample?.invariant).toBe(broken[rule])
@@ -34,10 +35,10 @@ describe.each(RULES)('rule %s', (rule) => {
 describe('with every rule on', () => {
   const found = new Map<Rule, Exploration>()
   beforeAll(async () => {
-    for (const rule of RULES) found.set(rule, await explore(explorationOf(rule)))
+    for (const rule of rules) found.set(rule, await explore(explorationOf(rule)))
   })
 
-  test.each(RULES)('the configuration of %s holds in every reachable state', (rule) => {
+  test.each(rules)('the configuration of %s holds in every reachable state', (rule) => {
     const { complete, invariants, counterexample } = found.get(rule)!
     expect(counterexample).toBeNull()
     expect(complete).toBe(true)

@@ -2,7 +2,8 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseScenario, type Scenario, ScenarioError, scenarioText } from '../kit/scenario.ts'
+import { RekindleError } from '../../runtime/error.ts'
+import { parseScenario, type Scenario, scenarioText } from '../kit/scenario.ts'
 
 const fastRestart: Scenario = {
   shows: 'A node is killed and starts again.\n\nA scheduler cleans the second life for the first.',
@@ -91,7 +92,7 @@ describe('a bad line is named', () => {
     [`${good}at 5 a: b = 1\nat 5 a: c = 1\n`, "line 5: choice 5 of 'a' was made before"],
   ]
   test.each(cases)('%j', (text, message) => {
-    expect(() => parseScenario(text)).toThrow(ScenarioError)
+    expect(() => parseScenario(text)).toThrow(RekindleError)
     expect(() => parseScenario(text)).toThrow(message)
   })
 })

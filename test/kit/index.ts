@@ -6,31 +6,17 @@ export {
   type DefinitionCheck,
   type DefinitionsReport,
 } from './check.ts'
-export { counterexampleText, type FailedRun, properties } from './counterexample.ts'
-export { Coverage, type Covered, type Reached } from './coverage.ts'
+export { counterexampleText, type FailedRun } from './counterexample.ts'
 export { type DiagramOptions, diagram } from './diagram.ts'
 export { type DriverStep, type DriverSubject, driverContract } from './driver_contract.ts'
 export * from './exploration/index.ts'
 export type { GeneratedTest } from './generated_test.ts'
 export { type GeneratedTestsOptions, generatedTests } from './generated_tests.ts'
 export { History, type HistoryVerdict, type OpenCall, recordedClient } from './history.ts'
-export {
-  builtInInputs,
-  type CheckedInput,
-  type CheckedInputs,
-  checkInputs,
-  type IdField,
-  type Inputs,
-  withIds,
-} from './inputs.ts'
-export { type Cell, matrix, matrixCells } from './matrix.ts'
-export {
-  parseScenario,
-  type Scenario,
-  type ScenarioChoice,
-  ScenarioError,
-  scenarioText,
-} from './scenario.ts'
+export { builtInInputs, type Inputs } from './inputs.ts'
+export { matrix } from './matrix.ts'
+export { type Rule, ruleNames, rules } from './rules.ts'
+export { parseScenario, type Scenario, type ScenarioChoice, scenarioText } from './scenario.ts'
 export {
   type FaultKind,
   faultKinds,
@@ -41,8 +27,8 @@ export {
   scenarioOf,
   simulateSeeds,
 } from './seeds.ts'
-export { type SimulatedRule, simulatedRules, simulationOf } from './simulation/rules.ts'
+export { simulationOf } from './simulation/rules.ts'
 export { type Shrinking, type ShrinkOptions, type Shrunk, shrink } from './simulation/shrink.ts'
 export { type SimulationOptions, type SimulationResult, simulate } from './simulation/simulation.ts'
 export { storeContract } from './store_contract.ts'
-export { inShort, Trace, type TraceEvent } from './trace.ts'
+export { Trace, type TraceEvent } from './trace.ts'

@@ -2,14 +2,8 @@
 // exploration, and nothing found with the rule on. It runs what the kit has and counts; what a rule is and how
 // it is switched off stands with the simulation and the exploration.
 
-import {
-  type Exploration,
-  explorationOf,
-  explore,
-  RULE_NAMES,
-  RULES,
-  type Rule,
-} from './exploration/index.ts'
+import { type Exploration, explorationOf, explore } from './exploration/index.ts'
+import { type Rule, ruleNames, rules } from './rules.ts'
 import { simulationOf } from './simulation/rules.ts'
 import { simulate } from './simulation/simulation.ts'
 
@@ -52,12 +46,12 @@ export interface SabotageOptions {
 
 export async function sabotageTable(options: SabotageOptions = {}): Promise<readonly SabotageRow[]> {
   const rows: SabotageRow[] = []
-  for (const rule of options.rules ?? RULES) {
+  for (const rule of options.rules ?? rules) {
     const simulation = await simulationFinding(rule, options.seeds ?? 50)
     const explored = await explore({ ...explorationOf(rule), ruleOff: rule })
     const row = {
       rule,
-      says: RULE_NAMES[rule],
+      says: ruleNames[rule],
       simulation,
       exploration: explorationFinding(explored),
       control: await controlOf(rule, simulation?.seed ?? 0),

@@ -3,6 +3,7 @@
 
 import { nearest } from '../../machines/error.ts'
 import type { Json } from '../../machines/row.ts'
+import { RekindleError } from '../../runtime/error.ts'
 
 /** One choice that is made otherwise than by default. */
 export interface ScenarioChoice {
@@ -29,13 +30,10 @@ export interface Scenario {
 }
 
 /** The text is no scenario; `line` says where, counted from 1. */
-export class ScenarioError extends Error {
-  readonly line: number
-  constructor(line: number, message: string) {
-    super(`line ${line}: ${message}`)
-    this.name = 'ScenarioError'
-    this.line = line
-  }
+export function badScenario(line: number, message: string): RekindleError {
+  return new RekindleError('bad_input', `line ${line}: ${message}`, {
+    issues: [{ path: `line ${line}`, message }],
+  })
 }
 
 const words = ['seed', 'steps', 'option', 'rule-off', 'expect', 'at'] as const
@@ -73,7 +71,7 @@ export function scenarioText(scenario: Scenario): string {
   return `${lines.join('\n').trimEnd()}\n`
 }
 
-/** Reads a scenario; throws a ScenarioError that names the line and what is wrong with it. */
+/** Reads a scenario; throws `bad_input`, which names the line and what is wrong with it. */
 export function parseScenario(text: string): Scenario {
   const reading = new Reading()
   text.split(/\r?\n/).forEach((line, index) => {
@@ -102,7 +100,7 @@ class Reading {
     const [word] = line.split(/\s+/, 1) as [string]
     const rest = line.slice(word.length).trim()
     if (!isWord(word))
-      throw new ScenarioError(
+      throw badScenario(
         number,
         `'${word}' is no word of a scenario${nearest(word, words)}; known: ${words.join(', ')}`,
       )
@@ -113,56 +111,56 @@ class Reading {
     if (word === 'seed' || word === 'steps') this.#takeNumber(word, rest, line)
     else if (word === 'option') this.#takeOption(rest, line)
     else if (word === 'rule-off') {
-      if (!/^R\d+$/.test(rest)) throw new ScenarioError(line, `'${rest}' is no rule, such as R2`)
+      if (!/^R\d+$/.test(rest)) throw badScenario(line, `'${rest}' is no rule, such as R2`)
       this.#rules.push(rest)
     } else if (word === 'expect') {
-      if (this.#expect !== null) throw new ScenarioError(line, "'expect' was said before")
+      if (this.#expect !== null) throw badScenario(line, "'expect' was said before")
       if (!/^[a-z_]+$/.test(rest))
-        throw new ScenarioError(line, `'${rest}' is no invariant, such as one_worker, nor 'holds'`)
+        throw badScenario(line, `'${rest}' is no invariant, such as one_worker, nor 'holds'`)
       this.#expect = rest
     } else this.#takeChoice(rest, line)
   }
 
   #takeNumber(word: 'seed' | 'steps', rest: string, line: number): void {
-    if (this.#numbers.has(word)) throw new ScenarioError(line, `'${word}' was said before`)
+    if (this.#numbers.has(word)) throw badScenario(line, `'${word}' was said before`)
     this.#numbers.set(word, wholeNumber(word, rest, line))
   }
 
   #takeOption(rest: string, line: number): void {
     const [, name, value] = /^([A-Za-z_]\w*)\s+(.+)$/.exec(rest) ?? []
     if (name === undefined)
-      throw new ScenarioError(line, `'option ${rest}' lacks a name and a value, as in: option cluster "h1"`)
-    if (Object.hasOwn(this.#options, name)) throw new ScenarioError(line, `option '${name}' was said before`)
+      throw badScenario(line, `'option ${rest}' lacks a name and a value, as in: option cluster "h1"`)
+    if (Object.hasOwn(this.#options, name)) throw badScenario(line, `option '${name}' was said before`)
     try {
       Object.defineProperty(this.#options, name, {
         ...{ value: JSON.parse(value!) as Json, enumerable: true, configurable: true, writable: true },
       })
     } catch {
-      throw new ScenarioError(line, `the value of option '${name}' is not JSON: ${value}`)
+      throw badScenario(line, `the value of option '${name}' is not JSON: ${value}`)
     }
   }
 
   #takeChoice(rest: string, line: number): void {
     const [, at, label, choice] = /^(\S+)\s+(.*?)\s*= (\S+)$/.exec(rest) ?? []
     if (at === undefined)
-      throw new ScenarioError(line, `'at ${rest}' is no choice, as in: at 12 fault: kill p1 = 1`)
+      throw badScenario(line, `'at ${rest}' is no choice, as in: at 12 fault: kill p1 = 1`)
     const place = wholeNumber('at', at, line)
     const [point] = label!.split(':', 1) as [string]
     if (this.#choices.some((other) => other.at === place && other.label.split(':', 1)[0] === point))
-      throw new ScenarioError(line, `choice ${place} of '${point}' was made before`)
+      throw badScenario(line, `choice ${place} of '${point}' was made before`)
     this.#choices.push({ at: place, label: label!, choice: wholeNumber('the choice', choice!, line) })
   }
 
   end(lines: number): Scenario {
     const needed = (word: 'seed' | 'steps'): number => {
       const value = this.#numbers.get(word)
-      if (value === undefined) throw new ScenarioError(lines, `'${word}' is missing`)
+      if (value === undefined) throw badScenario(lines, `'${word}' is missing`)
       return value
     }
     const seed = needed('seed')
     const steps = needed('steps')
     if (this.#expect === null)
-      throw new ScenarioError(lines, "'expect' is missing: the invariant that is violated, or 'holds'")
+      throw badScenario(lines, "'expect' is missing: the invariant that is violated, or 'holds'")
     return {
       ...{ shows: this.#shows.join('\n'), seed, steps, options: this.#options },
       ...{ rules_off: this.#rules, expect: this.#expect, choices: this.#choices },
@@ -177,7 +175,7 @@ function isWord(word: string): word is Word {
 function wholeNumber(what: string, text: string, line: number): number {
   const value = Number(text)
   if (!/^\d+$/.test(text) || !Number.isSafeInteger(value))
-    throw new ScenarioError(line, `${what} must be a whole number, and is '${text}'`)
+    throw badScenario(line, `${what} must be a whole number, and is '${text}'`)
   return value
 }
 

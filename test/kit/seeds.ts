@@ -1,8 +1,9 @@
 // Runs of the simulation as the command asks for them: many seeds one after the other, or one that is replayed
 // from its scenario. It runs them and counts; what a run is, is simulation.ts's.
 
-import { type Scenario, ScenarioError } from './scenario.ts'
-import { type SimulatedRule, simulatedRules, simulationOf } from './simulation/rules.ts'
+import { type Rule, rules } from './rules.ts'
+import { badScenario, type Scenario } from './scenario.ts'
+import { simulationOf } from './simulation/rules.ts'
 import { type SimulationOptions, type SimulationResult, simulate } from './simulation/simulation.ts'
 import type { Mix, Topology } from './simulation/topology.ts'
 
@@ -73,9 +74,9 @@ export function scenarioOf(
 export function replayOf({ seed, steps, options, choices, rules_off }: Scenario): SimulationOptions {
   const { topology } = options
   const off = rules_off.map((rule) => {
-    if (!simulatedRules.includes(rule as SimulatedRule))
-      throw new ScenarioError(1, `rule ${rule} can't be switched off; known: ${simulatedRules.join(', ')}`)
-    const { steps: _, topology: __, mix: ___, ...how } = simulationOf(rule as SimulatedRule).options
+    if (!rules.includes(rule as Rule))
+      throw badScenario(1, `rule ${rule} can't be switched off; known: ${rules.join(', ')}`)
+    const { steps: _, topology: __, mix: ___, ...how } = simulationOf(rule as Rule).options
     return how
   })
   return {

@@ -5,7 +5,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { RULES, type Rule } from '../kit/exploration/index.ts'
+import { type Rule, rules } from '../kit/rules.ts'
 import { amissIn, sabotageTable, tableMarkdown, tableText } from '../kit/sabotage_table.ts'
 
 const HELP = `npm run sabotage -- [--only RULE[,RULE...]] [--json] [--readme]
@@ -24,10 +24,10 @@ const say = (line: string) => process.stderr.write(`${line}\n`)
 const print = (text: string) => process.stdout.write(`${text}\n`)
 
 function chosen(only: string | undefined): readonly Rule[] {
-  if (only === undefined) return RULES
+  if (only === undefined) return rules
   const asked = only.split(',')
-  const unknown = asked.find((rule) => !(RULES as readonly string[]).includes(rule))
-  if (unknown !== undefined) throw new Error(`there is no rule '${unknown}' here: ${RULES.join(', ')}`)
+  const unknown = asked.find((rule) => !(rules as readonly string[]).includes(rule))
+  if (unknown !== undefined) throw new Error(`there is no rule '${unknown}' here: ${rules.join(', ')}`)
   return asked as readonly string[] as readonly Rule[]
 }
 

@@ -2,10 +2,11 @@
 // same seed finds nothing.
 
 import { expect, test } from 'vitest'
-import { simulatedRules, simulationOf } from '../kit/simulation/rules.ts'
+import { rules } from '../kit/rules.ts'
+import { simulationOf } from '../kit/simulation/rules.ts'
 import { simulate } from '../kit/simulation/simulation.ts'
 
-test.each(simulatedRules)(
+test.each(rules)(
   'with rule %s off its first seed violates something, and nothing with it on',
   async (rule) => {
     const { options, on, firstSeed } = simulationOf(rule)

@@ -2,7 +2,8 @@
 // list that a person can read.
 
 import { expect, test } from 'vitest'
-import { type SimulatedRule, simulationOf } from '../kit/simulation/rules.ts'
+import type { Rule } from '../kit/rules.ts'
+import { simulationOf } from '../kit/simulation/rules.ts'
 import { shrink } from '../kit/simulation/shrink.ts'
 import { simulate } from '../kit/simulation/simulation.ts'
 
@@ -34,7 +35,7 @@ test('a run without deviations does nothing but start', async () => {
   expect(violations).toEqual([])
 })
 
-const foundAs: [SimulatedRule, string][] = [
+const foundAs: [Rule, string][] = [
   ['R2', 'cleaned_only_if_gone'],
   ['R4', 'fence_grows'],
 ]

@@ -20,7 +20,8 @@ import {
   type Inputs,
   withIds,
 } from '../inputs.ts'
-import { type Rule, switchedOff } from './rules.ts'
+import type { Rule } from '../rules.ts'
+import { switchedOff } from './rules.ts'
 
 export interface DriverShape {
   /** Its backend has a mark and refuses what carries an older fence. Default true. */
@@ -137,18 +138,16 @@ const builtIns = [volume, snapshot, backup] as readonly unknown[] as readonly Re
 const MOST_NODES = 4
 const MOST_OF_A_BUDGET = 7
 
-export class BadConfiguration extends Error {}
+const bad = (message: string) => new RekindleError('bad_input', message)
 
-/** Rejects with BadConfiguration, or with what the inputs' schemas say. */
+/** Rejects with `bad_input`, or with what the inputs' schemas say. */
 export async function configurationFrom(options: ExploreOptions): Promise<Configuration> {
   const given = options.types ?? builtIns
   const off = options.ruleOff ?? null
   const types = checkTypes(given.map((type) => (off === null ? type : switchedOff(off, type))))
   const kind = options.kind ?? given[0]?.kind
   if (kind === undefined || !types.has(kind))
-    throw new BadConfiguration(
-      `no type '${String(kind)}' is given; there are ${[...types.keys()].join(', ')}`,
-    )
+    throw bad(`no type '${String(kind)}' is given; there are ${[...types.keys()].join(', ')}`)
   const nodes = whole('nodes', options.nodes ?? 2, 1, MOST_NODES)
   const resources = whole('resources', options.resources ?? 1, 1, 3)
   const clusterIsHost = options.clusterIsHost ?? false
@@ -171,16 +170,12 @@ export async function configurationFrom(options: ExploreOptions): Promise<Config
     failures: whole('failures', options.failures ?? 0, 0, MOST_OF_A_BUDGET),
   }
   if (oneProcess && (budget.pauses > 0 || twins > 0))
-    throw new BadConfiguration(
-      "in one process no node stalls alone and none has a twin: leave out 'pauses' and 'twins'",
-    )
+    throw bad("in one process no node stalls alone and none has a twin: leave out 'pauses' and 'twins'")
   const { checked: inputs, leftOut } = await inputsFor(types, kind, options, driver.fences || oneProcess)
   const asked = askedOf(types, kind, inputs)
   const beside = companionsOf(types, kind, inputs, asked)
   if (beside.length > 0 && resources > 1)
-    throw new BadConfiguration(
-      `what is asked of ${kind} touches ${beside.join(', ')}; explore one resource of it`,
-    )
+    throw bad(`what is asked of ${kind} touches ${beside.join(', ')}; explore one resource of it`)
   const refs: Ref[] = [
     ...Array.from({ length: resources }, (_, i) => ({ kind, id: `${kind}${i + 1}` })),
     ...beside.map((of) => ({ kind: of, id: idOf(of) })),
@@ -211,7 +206,7 @@ export async function configurationFrom(options: ExploreOptions): Promise<Config
 
 function whole(name: string, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most)
-    throw new BadConfiguration(`${name} is ${value}; a whole number from ${least} to ${most} is explored`)
+    throw bad(`${name} is ${value}; a whole number from ${least} to ${most} is explored`)
   return value
 }
 
@@ -237,13 +232,11 @@ async function inputsFor(
   const { table } = types.get(kind)!
   for (const name of only ?? [])
     if (!Object.hasOwn(table.operations, name))
-      throw new BadConfiguration(
-        `${kind} has no operation '${name}'; there are ${Object.keys(table.operations).join(', ')}`,
-      )
+      throw bad(`${kind} has no operation '${name}'; there are ${Object.keys(table.operations).join(', ')}`)
   for (const [of, operations] of Object.entries(inputs))
     for (const name of Object.keys(operations))
       if (types.get(of)?.table.operations[name] === undefined)
-        throw new BadConfiguration(`inputs.${of}.${name}: there is no such operation`)
+        throw bad(`inputs.${of}.${name}: there is no such operation`)
   const checked = new Map<string, Map<string, readonly CheckedInput[]>>()
   const leftOut: LeftOut[] = []
   for (const type of types.values()) {

@@ -50,7 +50,7 @@ export const defaultLimits: Limits = { states: 20_000_000, ms: 3_600_000 }
 
 /**
  * Visits every reachable state of a configuration, breadth first, and judges each; the first violation found
- * ends it, with the shortest counterexample. Rejects with `BadConfiguration` for what can't be explored. It
+ * ends it, with the shortest counterexample. Rejects with `bad_input` for what can't be explored. It
  * keeps every state in memory, about 100 bytes each: `limits.states` bounds it, and `bytes` tells.
  *
  * Not in it: time (a pause is a choice), cancels and timeouts, progress, quotas, a lost store, a second topic.

@@ -1,9 +1,8 @@
-export {
-  BadConfiguration,
-  type DriverShape,
-  type ExploreOptions,
+export type {
+  DriverShape,
+  ExploreOptions,
 } from './configuration.ts'
 export { type Exploration, type Exploring, explore, type Verdict } from './explore.ts'
-export { explorationOf, RULE_NAMES, RULES, type Rule } from './rules.ts'
+export { explorationOf } from './rules.ts'
 export type { Progress as ExplorationProgress } from './search.ts'
 export type { Counterexample } from './tell.ts'

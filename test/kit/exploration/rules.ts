@@ -5,10 +5,8 @@
 import type { AnyStateMachine } from 'xstate'
 import { type ResourceType, withChart } from '../../../machines/definition.ts'
 import type { ResourceRow } from '../../../machines/row.ts'
+import type { Rule } from '../rules.ts'
 import type { ExploreOptions } from './configuration.ts'
-
-export const RULES = ['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8', 'R9', 'R11', 'R17', 'R18'] as const
-export type Rule = (typeof RULES)[number]
 
 type Guards = { readonly [name: string]: (...args: never[]) => boolean }
 
@@ -27,22 +25,6 @@ export function switchedOff(rule: Rule, type: ResourceType): ResourceType {
   const guards = guardsOff[rule]
   if (guards === undefined) return type
   return withChart(type.table, type.chart.provide({ guards: guards as never }) as AnyStateMachine)
-}
-
-/** What each rule says, in a few words. */
-export const RULE_NAMES: { readonly [R in Rule]: string } = {
-  R1: 'a finish compares the claim',
-  R2: 'a claim carries its incarnation',
-  R3: 'queued rows are rung again',
-  R4: 'the row, not the message, says what to do',
-  R5: 'a node declared down starts anew',
-  R6: 'cleanup_done is swapped for the incarnation seen',
-  R7: 'every change is one compare-and-swap',
-  R8: 'a node fences itself before others clean',
-  R9: 'a full mailbox drops, a send never waits',
-  R11: 'one life a host',
-  R17: 'the incarnation, not the name, tells queued from taken',
-  R18: 'a leftover call keeps its resource',
 }
 
 /** The smallest configuration in which the rule, switched off, is found. */

@@ -4,15 +4,10 @@
 import type { ResourceType } from '../../../machines/definition.ts'
 import { standardTypes } from '../fault_rig.ts'
 import { builtInInputs } from '../inputs.ts'
+import type { Rule } from '../rules.ts'
 import * as off from '../sabotage.ts'
 import type { SimulationOptions } from './simulation.ts'
 import type { Mix, NodeAt, Topology } from './topology.ts'
-
-/** The rules that can be switched off from outside. */
-export const simulatedRules = [
-  ...(['R1', 'R2', 'R3', 'R4', 'R5', 'R6', 'R7', 'R8', 'R9', 'R11', 'R17', 'R18'] as const),
-] as const
-export type SimulatedRule = (typeof simulatedRules)[number]
 
 type RuleOff = Pick<SimulationOptions, 'resources' | 'seamsFor' | 'driverOver'>
 
@@ -36,7 +31,7 @@ export interface RuleSimulation {
 const STEPS = 2_000
 
 /** The simulation of a rule: with its options each seed up to `firstSeed` is run, and that one violates something. */
-export function simulationOf(rule: SimulatedRule): RuleSimulation {
+export function simulationOf(rule: Rule): RuleSimulation {
   const { topology, mix, off: switchedOff, firstSeed } = cases[rule]
   const on = {
     steps: STEPS,
@@ -61,7 +56,7 @@ const types = (replaced: unknown): Pick<RuleOff, 'resources'> => ({
 })
 const isNode = (actor: string) => actor.includes('@')
 
-const cases: { readonly [rule in SimulatedRule]: RuleCase } = {
+const cases: { readonly [rule in Rule]: RuleCase } = {
   // A finish that is under way while its row is forced, or its node is declared down, is written all the same.
   R1: {
     topology: shared,
