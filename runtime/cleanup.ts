@@ -10,6 +10,7 @@ import type { Calls } from './calls.ts'
 import { commit, type Runner } from './commit.ts'
 import type { Environment } from './environment.ts'
 import { messageOf } from './error.ts'
+import { fieldsOf, type Logger } from './log.ts'
 import { limitsOf, type Settings } from './settings.ts'
 
 /**
@@ -42,12 +43,10 @@ export interface CleanupPorts {
   readonly runner: Runner
   readonly settings: Settings
   readonly environment: Environment
-  readonly log: (message: string) => void
+  readonly log: Logger
 }
 
 export interface CleanupDuty {
-  /** Who puts right, for the log. */
-  readonly by: string
   /** `host@backend`. */
   readonly worker: string
   /** Claims of this incarnation and all before it are over. */
@@ -108,7 +107,7 @@ async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow
     return outcome.ok ? 'put_right' : 'lost'
   } catch (error) {
     if (error instanceof StoreError && error.code === 'store_lost') throw error
-    ports.log(`${duty.by}: ${keyOf(row)} could not be put right: ${messageOf(error)}`)
+    ports.log.warn(`${keyOf(row)} could not be put right: ${messageOf(error)}`, fieldsOf(row))
     return 'left'
   }
 }

@@ -3,6 +3,7 @@
 // signal and, where the backend can, refuses an older fence. It never touches the store.
 
 import type { Capabilities, JsonObject, ResourceRow } from '../machines/row.ts'
+import type { LogLevel } from './log.ts'
 
 /** What a driver's method is given. Rows are the durable ones of the claim, frozen. */
 export interface DriverContext {
@@ -24,7 +25,8 @@ export interface DriverContext {
   readonly attempt: number
   /** 0 to 1. Kept in memory and shown at once; reaches the row every few seconds at most. */
   progress(fraction: number, note?: string): void
-  log(message: string): void
+  /** To the log of the runtime, with the fields of this operation; `info` where no level is said. */
+  log(message: string, level?: LogLevel): void
 }
 
 /** Does the operation and resolves with changes to the row's data (or nothing). Idempotent. */
@@ -52,7 +54,7 @@ export interface DriverSetup {
   readonly backend: string
   readonly host: string
   readonly signal: AbortSignal
-  log(message: string): void
+  log(message: string, level?: LogLevel): void
 }
 
 /**

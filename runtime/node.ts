@@ -18,6 +18,7 @@ import { commit, type Runner } from './commit.ts'
 import type { Driver } from './driver.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
+import { fieldsOf, type Logger } from './log.ts'
 import type { Mailbox } from './mailbox.ts'
 import { Registration, type Report } from './registration.ts'
 import { limitsOf, type Settings } from './settings.ts'
@@ -64,7 +65,8 @@ export interface NodePorts {
   readonly elsewhere: (row: ResourceRow, message: string) => Elsewhere | null
   readonly onUp: (life: NodeLife) => void
   readonly onOver: (life: NodeLife) => void
-  readonly log: (message: string) => void
+  /** About this node. */
+  readonly log: Logger
 }
 
 class ProbeLost extends Error {}
@@ -90,6 +92,8 @@ export class NodeLife {
   readonly registration: Registration
   readonly actor: Actor<typeof nodeChart>
   readonly #ports: NodePorts
+  /** About this life, once it has an incarnation. */
+  #log: Logger
   /** By claim: a force operation may bring a resource back to this life while its older claim still ends. */
   readonly #held = new Map<Claim, Held>()
   /** What waits for the next good beat. */
@@ -110,6 +114,7 @@ export class NodeLife {
   constructor(config: NodeConfig, ports: NodePorts) {
     this.config = config
     this.#ports = ports
+    this.#log = ports.log
     this.registration = new Registration(config, { ...ports, isOver: () => this.#over })
     const { concurrency, heartbeat_ms, fence_after_ms } = ports.settings
     const { cluster, backend, host } = config
@@ -131,7 +136,7 @@ export class NodeLife {
       abortAll: ({ context }: { context: NodeContext }) => this.#abortAll(context.reason),
       leave: () => {
         this.left = this.registration.leave().catch((error: unknown) => {
-          this.#ports.log(`${this.address}: could not sign off: ${messageOf(error)}`)
+          this.#log.warn(`could not sign off: ${messageOf(error)}`)
         })
       },
     }
@@ -144,7 +149,7 @@ export class NodeLife {
       },
       // A broken invariant stops the node, never the process.
       error: (error) => {
-        ports.log(`${this.address}: ${messageOf(error)}`)
+        this.#log.error(messageOf(error))
         this.#abortAll(messageOf(error))
         this.#end()
       },
@@ -219,6 +224,7 @@ export class NodeLife {
     const refused = await this.registration.register()
     if (refused !== null) return this.send({ type: 'register.refused', reason: refused })
     const incarnation = this.registration.incarnation!
+    this.#log = this.#ports.log.about({ incarnation })
     this.send({ type: 'registered', incarnation, at: this.#ports.clock.now() })
     await this.#beat()
   }
@@ -231,7 +237,7 @@ export class NodeLife {
       backend,
       host,
       signal: this.#setup.signal,
-      log: (message) => this.#ports.log(`${this.address}: ${message}`),
+      log: (message, level = 'info') => this.#log.tell(level, String(message).slice(0, 1000)),
     })
     if (setUp !== undefined) await this.#within(this.#ports.settings.operation_timeout_ms, setUp)
     await this.#askCapabilities()
@@ -253,7 +259,6 @@ export class NodeLife {
   async #cleanOwn(): Promise<void> {
     const incarnation = this.context.incarnation!
     await cleanClaims(this.#ports, {
-      by: this.address,
       worker: this.address,
       incarnation: incarnation - 1,
       at_backend: this.registration.cleansAtBackend,
@@ -283,7 +288,7 @@ export class NodeLife {
       this.send(refused === null ? { type: 'beat.done', sent_at } : { type: 'beat.refused', reason: refused })
     } catch (error) {
       this.storeTrouble = isStoreTrouble(error) || error instanceof ProbeLost
-      this.#ports.log(`${this.address}: a heartbeat failed: ${messageOf(error)}`)
+      this.#log.warn(`a heartbeat failed: ${messageOf(error)}`)
       if (error instanceof ProbeLost) return this.send({ type: 'probe.lost', reason: error.message })
       this.send({ type: 'beat.failed' })
     } finally {
@@ -317,7 +322,7 @@ export class NodeLife {
       this.#report = { capabilities: checkedCapabilities(said), reported_at, reported_offset }
     } catch (error) {
       // Losing sight of the backend is not losing the store: the last report stands.
-      this.#ports.log(`${this.address}: the driver could not say its capabilities: ${messageOf(error)}`)
+      this.#log.warn(`the driver could not say its capabilities: ${messageOf(error)}`)
     }
   }
 
@@ -370,7 +375,7 @@ export class NodeLife {
     } catch (error) {
       // Rung again when the call has ended, or by a sweep.
       if (!(error instanceof Leftover))
-        this.#ports.log(`${this.address}: claim of ${key} failed: ${messageOf(error)}`)
+        this.#log.warn(`claim of ${key} failed: ${messageOf(error)}`, refFrom(key))
       this.send({ type: 'ended' })
     }
   }
@@ -410,7 +415,7 @@ export class NodeLife {
         }),
       isOver: () => this.#over,
       onProgress: (of: ResourceRow, progress: Progress) => this.#onProgress(held, of, progress),
-      log: (message: string) => this.#ports.log(`${this.address}: ${message}`),
+      log: this.#log.about(fieldsOf(row), `${key} ${row.operation!.name}: `),
     }
     void work(bench, row, call).then((ending) => {
       held.ending = ending
@@ -493,7 +498,7 @@ export class NodeLife {
       this.#held.delete(claim)
       this.send({ type: 'ended' })
     } catch (error) {
-      this.#ports.log(`${this.address}: finish of ${claim} failed: ${messageOf(error)}`)
+      this.#log.warn(`finish of ${claim} failed: ${messageOf(error)}`, fieldsOf(row))
       // The claim stays, so that nothing is lost: it is tried again while this life lasts, cleaned after it.
       if (isStoreTrouble(error)) {
         environment.timer(settings.heartbeat_ms / 2, () =>

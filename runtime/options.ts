@@ -4,6 +4,7 @@ import type { AnyStateMachine } from 'xstate'
 import type { ResourceType } from '../machines/definition.ts'
 import type { Store, StoreSource } from '../store/store.ts'
 import type { Environment } from './environment.ts'
+import type { Log } from './log.ts'
 import type { Mailbox } from './mailbox.ts'
 import type { NodeConfig } from './node.ts'
 import type { PlacementOptions } from './placement_options.ts'
@@ -18,7 +19,7 @@ export interface RuntimeOptions<Types extends readonly ResourceType[]> {
   readonly placement?: PlacementOptions
   readonly environment?: Environment
   /** Where the runtime tells what people may want to know; nowhere by default. */
-  readonly log?: (message: string) => void
+  readonly log?: Log
 }
 
 /** Places where the testing kit reaches in. Not part of the public API. */

@@ -7,6 +7,7 @@ import { type Identity, registered, runningLife, whyNotOf } from '../machines/se
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Clock } from './clock.ts'
 import type { Environment } from './environment.ts'
+import type { Logger } from './log.ts'
 import type { NodeConfig } from './node.ts'
 import type { Settings } from './settings.ts'
 
@@ -19,7 +20,7 @@ export interface RegistrationPorts {
   readonly endedHere: number
   /** The life ended meanwhile. */
   readonly isOver: () => boolean
-  readonly log: (message: string) => void
+  readonly log: Logger
 }
 
 /** What a driver said of its backend, and when it was asked. */
@@ -79,9 +80,7 @@ export class Registration {
       const { next, ended } = registered(services, this.#identity)
       const elsewhere = services.filter((service) => service.id !== this.id)
       for (const service of elsewhere)
-        this.#ports.log(
-          `${this.address} was in ${service.id}; its resources there are not moved to ${this.topic}`,
-        )
+        this.#ports.log.warn(`was in ${service.id}; its resources there are not moved to ${this.topic}`)
       const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
       if (next.version === 1) expect.push({ key: keyOf(next), version: 0 })
       const changes = [next, ...ended].map((row) => ({ put: row as unknown as StoredRow }))

@@ -41,6 +41,7 @@ import { commit, type Runner } from './commit.ts'
 import { Directory } from './directory.ts'
 import { type Environment, realEnvironment, type Timer } from './environment.ts'
 import { messageOf, RekindleError } from './error.ts'
+import { type LogFields, Logger } from './log.ts'
 import { Mailbox } from './mailbox.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
@@ -70,6 +71,7 @@ export class RunningRuntime implements Runtime {
   readonly #types: ReadonlyMap<string, ResourceType>
   readonly #placement: PlacementPolicy
   readonly #environment: Environment
+  readonly #log: Logger
   readonly #configs = new Map<string, NodeConfig>()
   readonly #mailboxes = new Map<string, Mailbox>()
   /** The last incarnation of each node that ended in this process. */
@@ -96,6 +98,7 @@ export class RunningRuntime implements Runtime {
 
   constructor(options: RuntimeOptions<readonly ResourceType[]>, seams: Seams) {
     this.#options = options
+    this.#log = new Logger(options.log)
     this.#seams = seams
     this.settings = settingsFrom(options.settings ?? {})
     this.kinds = options.resources
@@ -160,7 +163,7 @@ export class RunningRuntime implements Runtime {
       },
     )
     for (const actor of [this.#api, this.#supervisor])
-      actor.subscribe({ error: (error) => this.#log(`broken: ${messageOf(error)}`) })
+      actor.subscribe({ error: (error) => this.#log.error(`broken: ${messageOf(error)}`) })
   }
 
   // ---- start, loss of the store, stop ----
@@ -223,7 +226,7 @@ export class RunningRuntime implements Runtime {
             const mailbox = this.#mailboxes.get(topic)
             return mailbox === undefined ? 0 : mailbox.capacity - mailbox.size
           },
-          log: (message) => this.#log(message),
+          log: this.#log.about({ scheduler: name }, `${name}: `),
         })
       })
       const session: Session = { store, clock, directory, schedulers, lives }
@@ -241,7 +244,7 @@ export class RunningRuntime implements Runtime {
     if (this.#session !== session) return
     this.#session = null
     const reason = `the store is lost: ${messageOf(cause)}`
-    this.#log(reason)
+    this.#log.error(reason, this.#seen)
     this.#api.send({ type: 'store.lost' })
     this.#supervise({ type: 'store.lost' })
     for (const life of [...session.lives.values()]) {
@@ -261,12 +264,12 @@ export class RunningRuntime implements Runtime {
         this.#opening = this.#open()
         await this.#opening
       } catch (error) {
-        this.#log(`the store can't be opened yet: ${messageOf(error)}`)
+        this.#log.warn(`the store can't be opened yet: ${messageOf(error)}`)
         this.#reopen()
         return
       }
       if (this.#stopping !== null) return
-      this.#log('the store is back')
+      this.#log.info('the store is back', this.#seen)
       this.#api.send({ type: 'store.back' })
       this.#supervise({ type: 'store.back' })
       await this.#waits.lookAgain(() => this.#store())
@@ -358,7 +361,7 @@ export class RunningRuntime implements Runtime {
       elsewhere: (row, message) => this.#placement.elsewhere(session.directory, row, message),
       onUp: (up) => this.#starting?.(up),
       onOver: (ended) => this.#nodeOver(session, ended),
-      log: (message) => this.#log(message),
+      log: this.#log.about({ node: address, topic }, `${address}: `),
     })
     session.lives.set(address, life)
     life.start()
@@ -369,7 +372,13 @@ export class RunningRuntime implements Runtime {
     const { incarnation } = life.context
     if (incarnation !== null) this.#endedHere.set(life.address, incarnation)
     const reason = life.context.reason ?? life.state
-    this.#log(`${life.address}: life ${life.context.incarnation ?? '?'} is over (${life.state}): ${reason}`)
+    const over = `life ${incarnation ?? '?'} is over (${life.state}): ${reason}`
+    this.#log.tell(life.restarts ? 'warn' : 'info', `${life.address}: ${over}`, {
+      node: life.address,
+      topic: life.registration.topic,
+      ...(incarnation !== null && { incarnation }),
+      state: life.state,
+    })
     if (life.storeTrouble && life.context.incarnation !== null)
       this.#spared.add(life.address, life.context.incarnation)
     this.#starting?.(life)
@@ -682,7 +691,7 @@ export class RunningRuntime implements Runtime {
       try {
         listener(event)
       } catch (error) {
-        this.#log(`a listener threw: ${messageOf(error)}`)
+        this.#log.error(`a listener threw: ${messageOf(error)}`)
       }
     }
   }
@@ -739,8 +748,8 @@ export class RunningRuntime implements Runtime {
     this.#timers.add(timer)
   }
 
-  #log(message: string): void {
-    this.#options.log?.(message)
+  get #seen(): LogFields {
+    return this.#seenOffset === null ? {} : { offset: this.#seenOffset }
   }
 }
 

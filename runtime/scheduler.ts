@@ -13,6 +13,7 @@ import type { Clock } from './clock.ts'
 import type { Runner } from './commit.ts'
 import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
+import type { Logger } from './log.ts'
 import { listAll } from './registration.ts'
 import type { Settings } from './settings.ts'
 
@@ -28,7 +29,8 @@ export interface SchedulerPorts {
   readonly chart: typeof schedulerChart
   /** How many doorbells the topic's mailbox still takes; 0 where no node of this process consumes it. */
   readonly roomFor: (topic: string) => number
-  readonly log: (message: string) => void
+  /** About this scheduler. */
+  readonly log: Logger
 }
 
 /** Rows that are past keeping are removed once in so many sweeps. */
@@ -59,7 +61,7 @@ export class Scheduler {
       }),
       { input: { sweep_ms: ports.settings.sweep_ms, down_after_ms: ports.settings.down_after_ms } },
     )
-    this.actor.subscribe({ error: (error) => ports.log(`${name}: ${messageOf(error)}`) })
+    this.actor.subscribe({ error: (error) => ports.log.error(messageOf(error)) })
     this.#takeTodo = () => {
       const taken = todo
       todo = []
@@ -86,7 +88,7 @@ export class Scheduler {
     if (this.#stopped) return
     this.#timer = this.#ports.environment.timer(this.#ports.settings.sweep_ms, () => {
       this.#sweeping = this.#sweep().catch((error: unknown) => {
-        this.#ports.log(`${this.name}: a sweep failed: ${messageOf(error)}`)
+        this.#ports.log.warn(`a sweep failed: ${messageOf(error)}`)
         // What it would have seen is unknown, so every count starts anew (rule R12).
         this.actor.send({ type: 'store.lost' })
       })
@@ -118,22 +120,27 @@ export class Scheduler {
     const down = declaredDown(service) as unknown as StoredRow
     const result = await this.#ports.store.transact(expect, [{ put: down }])
     if (result.ok)
-      this.#ports.log(
-        `${this.name}: ${service.id} is down: its beat of life ${service.incarnation} stood still`,
-      )
+      this.#ports.log.warn(`${service.id} is down: its beat of life ${service.incarnation} stood still`, {
+        node: `${service.host}@${service.backend}`,
+        topic: `${service.cluster}@${service.backend}`,
+        incarnation: service.incarnation,
+      })
   }
 
   async #clean({ service, incarnation, close }: Extract<Duty, { type: 'clean' }>): Promise<void> {
     const worker = `${service.host}@${service.backend}`
     const cleaned = await cleanClaims(this.#ports, {
-      by: this.name,
       worker,
       incarnation,
       at_backend: service.cleans_at_backend,
       reason: `${worker} went down`,
     })
     if (cleaned.put_right > 0)
-      this.#ports.log(`${this.name}: put right ${cleaned.put_right} rows of ${worker}`)
+      this.#ports.log.info(`put right ${cleaned.put_right} rows of ${worker}`, {
+        node: worker,
+        incarnation,
+        rows: cleaned.put_right,
+      })
     if (close && cleaned.left === 0) await this.#close(service)
   }
 

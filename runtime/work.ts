@@ -8,6 +8,7 @@ import type { Call, Calls } from './calls.ts'
 import { type Driver, type DriverContext, DriverError, type DriverMethod, type Exported } from './driver.ts'
 import type { Environment } from './environment.ts'
 import { messageOf } from './error.ts'
+import { LOG_LEVELS, type Logger, type LogLevel } from './log.ts'
 
 /** How a claim's work ended, as the chart is told. */
 export type Ending =
@@ -42,7 +43,8 @@ export interface Bench {
   /** The life is over: the row is others' to release. */
   readonly isOver: () => boolean
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
-  readonly log: (message: string) => void
+  /** About this claim. */
+  readonly log: Logger
 }
 
 /** Changes to a row's data above this many characters of JSON are nonsense. */
@@ -154,7 +156,7 @@ function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<En
           await raiseMarks(bench.driver, context.row, context.relatedRows, 1)
           resolve(failure(signal.reason))
         } catch (error) {
-          bench.log(`the mark of ${keyOf(context.row)} could not be raised: ${messageOf(error)}`)
+          bench.log.warn(`the mark could not be raised: ${messageOf(error)}`)
           giveUp()
         }
       })
@@ -235,8 +237,13 @@ function contextOf(
         at: bench.environment.now(),
       })
     },
-    log: (message) => bench.log(`${keyOf(row)} ${name}: ${String(message).slice(0, 1000)}`),
+    log: (message, level) => bench.log.tell(levelOf(level), String(message).slice(0, 1000)),
   }
+}
+
+/** A driver may say what it likes. */
+function levelOf(given: unknown): LogLevel {
+  return LOG_LEVELS.find((level) => level === given) ?? 'info'
 }
 
 /** Never throws: a code that is no short text says nothing. */

@@ -16,6 +16,7 @@ import {
   DefinitionError,
   type Driver,
   type Environment,
+  type LogEntry,
   type NodeConfig,
   RekindleError,
   type ResourceRow,
@@ -45,7 +46,10 @@ const DEFAULT_DRIVER = 'file'
 
 export async function serve(options: ServeOptions): Promise<void> {
   const environment = realEnvironment()
-  const log = (message: string) => tell(`${dayAndTime(environment.now())}  ${plain(message)}`)
+  const log = ({ level, message }: LogEntry) => {
+    if (level !== 'debug') tell(`${dayAndTime(environment.now())}  ${plain(message)}`)
+  }
+  const say = (message: string) => log({ level: 'info', message, fields: {} })
   const nodes = nodesFrom(options, environment)
   const settings = settingsGiven(options.settings)
 
@@ -73,7 +77,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const door = createDoor(runtime, { loopback: isLoopback(options.host), environment, log })
   answer = (request) => door.fetch(request)
   banner(options, listening, nodes)
-  await signalled(runtime, environment, log)
+  await signalled(runtime, environment, say)
   door.close()
   await listening.close()
   // Whatever a driver still holds open, everything is written.

@@ -50,7 +50,7 @@ function afterWaiting(context: DriverContext): DriverContext {
   return {
     ...{ row, operation, input, related, relatedRows, source, signal, fence, attempt },
     progress: (fraction, note) => context.progress((PIECES + fraction) / (PIECES + 1), note),
-    log: (message) => context.log(message),
+    log: (message, level) => context.log(message, level),
   }
 }
 

@@ -1,7 +1,7 @@
 // How the door says no: every error is `{"error": {code, message, ...}}` with the status of its code. What
 // is not known here is a bug: it answers 500 without a word of the inside, and the log has it.
 
-import { type Refusal, RekindleError, StoreError } from '../index.ts'
+import { type Log, type Refusal, RekindleError, StoreError } from '../index.ts'
 
 /** What the door refuses by itself, besides the codes of the runtime. */
 export type DoorErrorCode =
@@ -77,7 +77,7 @@ export function refused({ resource, expected, found, guard, message }: Refusal):
 }
 
 /** The answer to anything that was thrown. `log` hears of what is not an answer of this system. */
-export function answerTo(thrown: unknown, log: (message: string) => void): Response {
+export function answerTo(thrown: unknown, log: Log): Response {
   if (thrown instanceof DoorError)
     return json(
       STATUS[thrown.code]!,
@@ -99,7 +99,12 @@ export function answerTo(thrown: unknown, log: (message: string) => void): Respo
     const status = STATUS[code] ?? 503
     return json(status, { error: { code, message } }, status === 503 ? { 'retry-after': '1' } : {})
   }
-  log(`a request failed for no known reason: ${thrown instanceof Error ? thrown.stack : String(thrown)}`)
+  const what = thrown instanceof Error ? thrown.stack : String(thrown)
+  log({
+    level: 'error',
+    message: `a request failed for no known reason: ${what}`,
+    fields: { code: 'internal' },
+  })
   return json(500, {
     error: { code: 'internal', message: 'it failed for no known reason; the log of the server has it' },
   })

@@ -6,6 +6,7 @@ import {
   type Acceptance,
   type Answer,
   type Environment,
+  type Log,
   type NodeView,
   type QuotaLimits,
   RekindleError,
@@ -22,7 +23,7 @@ export interface DoorOptions {
   /** Refuse requests that a foreign page or name sends here (Host, Origin). Default true: bound to loopback. */
   readonly loopback?: boolean
   readonly environment?: Environment
-  readonly log?: (message: string) => void
+  readonly log?: Log
   /** Between two signs of life on a quiet event stream. Default 15 s. */
   readonly heartbeat_ms?: number
   /** Event streams at once. Default 100. */
@@ -76,7 +77,7 @@ const ACTIONS = ['kill', 'drain', 'start'] as const
  */
 export function createDoor(runtime: Runtime, options: DoorOptions = {}): Door {
   const environment = options.environment ?? realEnvironment()
-  const log = options.log ?? (() => {})
+  const log: Log = options.log ?? (() => {})
   const { loopback = true, heartbeat_ms = 15_000, most_streams = 100, most_waiting = 10_000 } = options
   const streams = new Set<EventStream>()
   const app = new Hono()

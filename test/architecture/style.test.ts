@@ -64,6 +64,9 @@ describe('statuses', () => {
     'runtime/scheduler.ts': ['gone'],
     // How an actor of xstate has ended.
     'runtime/node.ts': ['error'],
+    // A level of the log.
+    'runtime/log.ts': ['error'],
+    'runtime/http/answer.ts': ['error'],
     // A label for the eye.
     'runtime/command/resources.ts': ['error'],
   }

@@ -28,7 +28,7 @@ export async function doorRig({ store = memoryStore(), settings = {}, ...options
     nodes: ['h1', 'h2', 'h3'].map((host) => ({ cluster: 'demo', backend: 'noop', host, driver })),
   })
   const logged: string[] = []
-  const door = createDoor(runtime, { ...options, log: (message) => logged.push(message) })
+  const door = createDoor(runtime, { ...options, log: ({ message }) => logged.push(message) })
 
   const ask = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream

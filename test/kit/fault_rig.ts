@@ -565,7 +565,9 @@ export class FaultRig {
             : node,
         ),
         environment: this.environment,
-        log: (message) => this.logs.push(`${this.environment.monotonic()} ${name} ${message}`),
+        log: ({ level, message }) => {
+          if (level !== 'debug') this.logs.push(`${this.environment.monotonic()} ${name} ${message}`)
+        },
         ...(settings === undefined ? {} : { settings }),
       },
       {

@@ -9,6 +9,7 @@ import type { Answer, Runtime } from '../../runtime/api.ts'
 import type { Doors } from '../../runtime/doors.ts'
 import type { Driver, DriverContext, DriverMethod } from '../../runtime/driver.ts'
 import type { Environment } from '../../runtime/environment.ts'
+import type { LogEntry } from '../../runtime/log.ts'
 import type { NodeConfig } from '../../runtime/node.ts'
 import type { Seams } from '../../runtime/options.ts'
 import type { PlacementOptions } from '../../runtime/placement_options.ts'
@@ -167,6 +168,9 @@ export class Process {
 
 export class World {
   readonly environment = new VirtualEnvironment()
+  /** Everything told, in order. */
+  readonly entries: LogEntry[] = []
+  /** What it says, the details of each operation aside. */
   readonly logs: string[] = []
   readonly source: StoreSource
   /** Asked before each call of an actor to its store. */
@@ -223,7 +227,10 @@ export class World {
           ...node,
         })),
         environment: this.#environmentOf(life),
-        log: (message) => this.logs.push(message),
+        log: (entry) => {
+          this.entries.push(entry)
+          if (entry.level !== 'debug') this.logs.push(entry.message)
+        },
         ...(settings === undefined ? {} : { settings }),
         ...(placement === undefined ? {} : { placement }),
       },

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import type { BeatRow, Capabilities } from '../../machines/row.ts'
 import { checkedCapabilities } from '../../runtime/capabilities.ts'
 import { plainClock } from '../../runtime/clock.ts'
+import { Logger } from '../../runtime/log.ts'
 import { Registration, type Report } from '../../runtime/registration.ts'
 import { settingsFrom } from '../../runtime/settings.ts'
 import { memoryStore } from '../../store/index.ts'
@@ -30,7 +31,7 @@ async function registered() {
         settings: settingsFrom({}),
         endedHere: 0,
         isOver: () => false,
-        log: () => {},
+        log: new Logger(null),
       },
     )
     await registration.register()

@@ -129,7 +129,8 @@ export class SimulatedProcess {
           concurrency: topology.concurrency,
         },
         environment,
-        log: (message) => {
+        log: ({ level, message }) => {
+          if (level === 'debug') return
           world.note(message)
           if (message.includes('is over (fenced)')) reached('self_fenced')
           if (place.alive && !message.includes('put right'))
