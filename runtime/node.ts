@@ -395,6 +395,8 @@ export class NodeLife {
       controller: new AbortController(),
       can_fence: this.config.driver.fence !== undefined,
     })
+    const log = this.#log.about(fieldsOf(row), `${key} ${row.operation!.name}: `)
+    if (!log.isSilent) log.debug(`claimed with fence ${row.fence}, attempt ${row.attempts}`)
     const held: Held = { row, call, drive: () => {}, ending: null, progress_at: environment.now() }
     const claim = `${key} fence ${row.fence}`
     this.#held.set(claim, held)
@@ -415,7 +417,7 @@ export class NodeLife {
         }),
       isOver: () => this.#over,
       onProgress: (of: ResourceRow, progress: Progress) => this.#onProgress(held, of, progress),
-      log: this.#log.about(fieldsOf(row), `${key} ${row.operation!.name}: `),
+      log,
     }
     void work(bench, row, call).then((ending) => {
       held.ending = ending
@@ -494,7 +496,10 @@ export class NodeLife {
       // Nobody wants it any longer, or the claim is not ours: then it ends here like any other.
       const moved = elsewhere !== null && elsewhere.topic !== null && (await swap(moving)).ok
       // Refused: this claim is no longer ours, the late finish changes nothing (rules R1, R5).
-      if (!moved) await swap(event)
+      if (!moved) {
+        const outcome = await swap(event)
+        if (!this.#log.isSilent) this.#tellEnd(row, name, ending, outcome.ok ? outcome.row.status : null)
+      }
       this.#held.delete(claim)
       this.send({ type: 'ended' })
     } catch (error) {
@@ -511,6 +516,19 @@ export class NodeLife {
       // By now the row itself counts where it is.
       if (elsewhere !== null && elsewhere.topic !== null) elsewhere.forget()
     }
+  }
+
+  #tellEnd(row: ResourceRow, name: string, ending: Ending, status: string | null): void {
+    const what = `${keyOf(row)} ${row.operation!.name}: ${name === 'cleanup' ? 'its cleanup ' : ''}`
+    const fields = { ...fieldsOf(row), ...(!ending.ok && { code: ending.code }) }
+    if (status === null)
+      this.#log.info(`${what}ended late; the claim is no longer this node's, nothing is changed`, fields)
+    else if (ending.ok) this.#log.debug(`${what}done; it is ${status}`, { ...fields, status })
+    else
+      this.#log.warn(`${what}failed with ${ending.code}, it is ${status}: ${ending.message}`, {
+        ...fields,
+        status,
+      })
   }
 
   #releaseHeld(): void {

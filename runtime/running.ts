@@ -41,7 +41,7 @@ import { commit, type Runner } from './commit.ts'
 import { Directory } from './directory.ts'
 import { type Environment, realEnvironment, type Timer } from './environment.ts'
 import { messageOf, RekindleError } from './error.ts'
-import { type LogFields, Logger } from './log.ts'
+import { fieldsOf, type LogFields, Logger } from './log.ts'
 import { Mailbox } from './mailbox.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
@@ -532,6 +532,7 @@ export class RunningRuntime implements Runtime {
       const since = ports.store.offset()
       const answer = await accept(ports, kind, id, operation, input, options)
       if (!answer.ok) return answer
+      if (!this.#log.isSilent && !answer.repeated) this.#log.debug(...toldOfAccept(operation, answer.row))
       return this.#acceptance(answer, options.request_id ?? null, since)
     })
   }
@@ -755,6 +756,12 @@ export class RunningRuntime implements Runtime {
 
 function tellChanges(commit: Commit, tell: (event: RuntimeEvent) => void): void {
   for (const { key, row } of commit.changes) tell({ type: 'change', offset: commit.offset, key, row })
+}
+
+function toldOfAccept(operation: string, row: ResourceRow): [string, LogFields] {
+  const where = row.worker === null ? `it is ${row.status}` : `queued at ${row.worker}`
+  const fields = { ...fieldsOf(row), operation, topic: row.cluster, status: row.status }
+  return [`${operation} of ${keyOf(row)} is accepted: ${where}`, fields]
 }
 
 function storeErrorInWords(error: unknown): unknown {

@@ -37,6 +37,31 @@ describe('An entry', () => {
     expect(saying(world, 'half-way')[0]!.message.length).toBeLessThan(1_100)
   })
 
+  test('is told of each accept, claim and end of an operation, and a failed end is a warning', async () => {
+    const { world, driver, runtime, id, call } = await working()
+    call.done()
+    await world.rest('volume', id)
+    accepted(await runtime.volume(id).extend({ size: 2 }, { request_id: 'order-8' }))
+    await world.until(() => driver.open.length === 1)
+    driver.open[0]!.fail(new Error('no space'))
+    await world.rest('volume', id)
+    const about = world.entries.filter(({ fields }) => fields.id === id)
+    // Accept and claim may share a flush, and either be told first.
+    const lines = about.map(({ level, message }) => `${level} ${message.replace(/h[12]@/, 'h@')}`)
+    expect(lines.sort()).toEqual(
+      [
+        `debug create of volume/${id} is accepted: queued at ssd@file`,
+        `debug h@file: volume/${id} create: claimed with fence 1, attempt 1`,
+        `debug h@file: volume/${id} create: done; it is available`,
+        `debug extend of volume/${id} is accepted: queued at ssd@file`,
+        `debug h@file: volume/${id} extend: claimed with fence 2, attempt 1`,
+        `warn h@file: volume/${id} extend: failed with driver_failed, it is error_extending: no space`,
+      ].sort(),
+    )
+    const requests = about.map(({ fields }) => fields.request_id)
+    expect(requests.sort()).toEqual([...Array(3).fill('order-7'), ...Array(3).fill('order-8')])
+  })
+
   test('of a life that is over names the node, its cluster and which life it was', async () => {
     const { world, runtime, node } = await working()
     runtime.node(node).kill()

@@ -129,8 +129,9 @@ export class SimulatedProcess {
           concurrency: topology.concurrency,
         },
         environment,
-        log: ({ level, message }) => {
-          if (level === 'debug') return
+        log: ({ level, message, fields }) => {
+          // How operations end is in the trace already.
+          if (level === 'debug' || fields.status !== undefined) return
           world.note(message)
           if (message.includes('is over (fenced)')) reached('self_fenced')
           if (place.alive && !message.includes('put right'))
