@@ -6,7 +6,7 @@ import { isCreate, type ResourceType } from './definition.ts'
 import { BrokenInvariant } from './error.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
 import { isGone, type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
-import { type Command, pathOf, type Step } from './step.ts'
+import type { Command, Step } from './step.ts'
 import { startsOf, USED } from './table.ts'
 
 /** What is decided, to be made durable as a whole or not at all. */
@@ -202,13 +202,13 @@ class Deciding {
   /** Steps one row's chart; false (and refused) where it does not accept the event. */
   #step(before: ResourceRow, event: ResourceEvent): boolean {
     const type = this.#types.get(before.kind)!
-    const step = type.stepper.step(type.stepper.at(statePathOf(before), before), event)
+    const step = type.stepper.step({ path: statePathOf(before), context: before }, event)
     if (step === null) {
       this.#refused ??= refusal(type, before, event)
       return false
     }
     const row = {
-      ...(step.snapshot.context as ResourceRow),
+      ...(step.context as ResourceRow),
       version: before.version + 1,
       updated_at: (event as { at: number }).at,
     }
@@ -308,7 +308,7 @@ function endingError(row: ResourceRow, before: ResourceRow, ending: Ending, at: 
 
 /** The status in the row and the state of the chart are one fact; a difference is a broken invariant. */
 function assertAgrees(step: Step, row: ResourceRow): void {
-  const path = pathOf(step.snapshot.value)
+  const { path } = step
   const said = statePathOf(row)
   if (path !== said) throw new BrokenInvariant(`${row.kind} ${row.id} is in ${path}, its row says ${said}`)
 }

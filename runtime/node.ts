@@ -4,6 +4,7 @@
 
 import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
+import { live } from '../machines/live.ts'
 import { isFreshAt, type NodeContext, type NodeEvent, type nodeChart, tickEvery } from '../machines/node.ts'
 import type { Claimant, ResourceEvent } from '../machines/resource.ts'
 import type { Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
@@ -140,7 +141,7 @@ export class NodeLife {
         })
       },
     }
-    this.actor = createActor(ports.chart.provide({ actions: commands as never }), {
+    this.actor = createActor(live(ports.chart, commands), {
       input: { cluster: cluster ?? host, backend, host, concurrency, heartbeat_ms, fence_after_ms },
     })
     this.actor.subscribe({

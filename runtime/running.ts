@@ -6,6 +6,7 @@ import { type Actor, type AnyStateMachine, createActor } from 'xstate'
 import { apiChart } from '../machines/api.ts'
 import { checkTypes, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
+import { live } from '../machines/live.ts'
 import { nodeChart } from '../machines/node.ts'
 import type { QuotaRow } from '../machines/quota.ts'
 import { type ResourceRow, topicOfWork } from '../machines/row.ts'
@@ -142,16 +143,14 @@ export class RunningRuntime implements Runtime {
     )
     this.#api = createActor(apiChart)
     this.#supervisor = createActor(
-      (seams.charts?.supervisor ?? supervisorChart).provide({
-        actions: {
-          post: ((_: unknown, { topic, key }: { topic: string; key: string }) =>
-            this.#mailboxes.get(topic)?.put(key)) as never,
-          // After the step that asked for it: an actor is not made inside another one's action.
-          startNode: ((_: unknown, { address }: { address: string }) =>
-            queueMicrotask(() => this.#startNode(address))) as never,
-          startAll: (() => {
-            for (const address of this.#configs.keys()) queueMicrotask(() => this.#startNode(address))
-          }) as never,
+      live(seams.charts?.supervisor ?? supervisorChart, {
+        post: (_: unknown, { topic, key }: { topic: string; key: string }) =>
+          this.#mailboxes.get(topic)?.put(key),
+        // After the step that asked for it: an actor is not made inside another one's action.
+        startNode: (_: unknown, { address }: { address: string }) =>
+          queueMicrotask(() => this.#startNode(address)),
+        startAll: () => {
+          for (const address of this.#configs.keys()) queueMicrotask(() => this.#startNode(address))
         },
       }),
       {

@@ -3,6 +3,7 @@
 
 import { type Actor, createActor } from 'xstate'
 import type { Types } from '../machines/decision.ts'
+import { live } from '../machines/live.ts'
 import type { BeatRow, RequestRow, ResourceRow, ServiceRow } from '../machines/row.ts'
 import type { Duty, SchedulerContext, schedulerChart } from '../machines/scheduler.ts'
 import { closed, declaredDown } from '../machines/service.ts'
@@ -52,11 +53,9 @@ export class Scheduler {
     this.#ports = ports
     let todo: readonly Duty[] = []
     this.actor = createActor(
-      ports.chart.provide({
-        actions: {
-          carryOut: ((_: unknown, params: { todo: readonly Duty[] }) => {
-            todo = params.todo
-          }) as never,
+      live(ports.chart, {
+        carryOut: (_: unknown, params: { todo: readonly Duty[] }) => {
+          todo = params.todo
         },
       }),
       { input: { sweep_ms: ports.settings.sweep_ms, down_after_ms: ports.settings.down_after_ms } },

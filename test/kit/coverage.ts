@@ -2,9 +2,10 @@
 // watches the shipped chart while others step it, in a running runtime or at the level of `decide`, and
 // counts the two apart. It steps nothing itself and changes no answer.
 
-import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine, AnyStateNode } from 'xstate'
+import type { AnyEventObject, AnyStateMachine, AnyStateNode } from 'xstate'
+import type { Place } from '../../machines/compiled.ts'
 import type { ResourceType } from '../../machines/definition.ts'
-import { pathOf, type Step, Stepper } from '../../machines/step.ts'
+import { type Step, Stepper } from '../../machines/step.ts'
 import { asList, type TableShape } from '../../machines/table.ts'
 
 /** How something was reached: in a running runtime, at the level of `decide` alone, or not at all. */
@@ -258,13 +259,12 @@ class WatchedStepper extends Stepper {
     for (const { definition, plan } of transitionsOf(chart)) this.#names.set(definition, nameOf(plan))
   }
 
-  override step(snapshot: AnyMachineSnapshot, event: AnyEventObject): Step | null {
-    const taken = this.machine.getTransitionData(snapshot, event) as readonly unknown[]
-    const step = super.step(snapshot, event)
-    this.#seen.add(`in ${pathOf(snapshot.value)}`)
+  override step(from: Place, event: AnyEventObject): Step | null {
+    const step = super.step(from, event)
+    this.#seen.add(`in ${from.path}`)
     if (step === null) return null
-    for (const definition of taken) this.#seen.add(this.#names.get(definition)!)
-    this.#seen.add(`in ${pathOf(step.snapshot.value)}`)
+    this.#seen.add(this.#names.get(step.definition)!)
+    this.#seen.add(`in ${step.path}`)
     return step
   }
 }

@@ -1,11 +1,12 @@
 // Every (state, event) pair of a chart, decided and written down as one table that a reviewer reads. It
 // steps the chart itself, without a store, and says what it found; it judges nothing.
 
-import type { AnyStateMachine } from 'xstate'
-import { type ResourceType, withChart } from '../../machines/definition.ts'
+import { isDeepStrictEqual } from 'node:util'
+import { type AnyMachineSnapshot, type AnyStateMachine, transition } from 'xstate'
+import type { ResourceType } from '../../machines/definition.ts'
 import { type Claimant, emptyRow, type ResourceEvent, statePathOf } from '../../machines/resource.ts'
 import type { JsonObject, Operation, ResourceRow, ServiceRow } from '../../machines/row.ts'
-import { type Command, pathOf, Stepper } from '../../machines/step.ts'
+import { type Command, Stepper } from '../../machines/step.ts'
 import { asList } from '../../machines/table.ts'
 
 /** One event, said for people, and who sends it where that matters. */
@@ -41,17 +42,50 @@ export function cells(
   const stepper = new Stepper(chart)
   return states.flatMap((state) =>
     events.map(({ event, when }): Cell => {
-      const step = stepper.step(stepper.at(state.path, state.context), event)
+      const step = stepper.step(state, event)
       return {
         state: state.name,
         event: event.type,
         when,
-        next: step === null ? null : pathOf(step.snapshot.value),
-        change: step === null ? '' : changeOf(state.context as never, step.snapshot.context as never),
+        next: step === null ? null : step.path,
+        change: step === null ? '' : changeOf(state.context as never, step.context as never),
         commands: step?.commands ?? [],
       }
     }),
   )
+}
+
+/**
+ * The pairs that the charts as they are stepped here and xstate's own transition decide otherwise, or ask other
+ * things for, a line each. Empty: what is stepped is the chart.
+ */
+export function disagreements(
+  chart: AnyStateMachine,
+  states: readonly NamedState[],
+  events: readonly NamedEvent[],
+): string[] {
+  const stepper = new Stepper(chart)
+  return states.flatMap((state) => {
+    const from = chart.resolveState({
+      value: stateValueOf(state.path),
+      context: state.context,
+    }) as AnyMachineSnapshot
+    return events.flatMap(({ event, when }) => {
+      const step = stepper.step(state, event)
+      const [next, actions] = transition(chart, from, event)
+      const accepted = next !== from || actions.length > 0
+      const asked = actions.map(({ type, params }) => ({ type, params: params ?? {} }))
+      const said = accepted ? { value: next.value, context: next.context, asked } : null
+      const stepped =
+        step === null ? null : { value: stateValueOf(step.path), context: step.context, asked: step.commands }
+      return isDeepStrictEqual(stepped, said) ? [] : [`${state.name}: ${event.type} ${when}`]
+    })
+  })
+}
+
+function stateValueOf(path: string) {
+  const [status, sub] = path.split('.') as [string, string | undefined]
+  return sub === undefined ? status : { [status]: sub }
 }
 
 /**
@@ -281,6 +315,14 @@ export function matrix(type: ResourceType): string {
 }
 
 export function matrixCells(type: ResourceType): Cell[] {
+  return cells(tolerant(type), statesOf(type), eventsOf(type), rowChange).map((cell) => ({
+    ...cell,
+    commands: cell.commands.filter(({ type: name }) => !name.startsWith('change_')),
+  }))
+}
+
+/** The chart of a type whose own guards say yes and whose changes change nothing. */
+export function tolerant(type: ResourceType): AnyStateMachine {
   const yes = Object.fromEntries(Object.keys(type.table.guards ?? {}).map((name) => [name, () => true]))
   // A change may read fields that these rows do not have; what it makes of them is its own matter.
   const same = Object.fromEntries(
@@ -288,11 +330,7 @@ export function matrixCells(type: ResourceType): Cell[] {
       change === undefined ? [] : [[`change_${name}`, () => {}]],
     ),
   )
-  const { chart } = withChart(type.table, type.chart.provide({ guards: yes, actions: same } as never))
-  return cells(chart, statesOf(type), eventsOf(type), rowChange).map((cell) => ({
-    ...cell,
-    commands: cell.commands.filter(({ type: name }) => !name.startsWith('change_')),
-  }))
+  return type.chart.provide({ guards: yes, actions: same } as never) as AnyStateMachine
 }
 
 /** What became of the fields that the protocol is about. */

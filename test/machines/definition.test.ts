@@ -396,10 +396,10 @@ function cleanedAtBackend(type: ResourceType, operation: string, previous_status
     limits,
     at,
   }
-  const queued = stepper.step(stepper.at(state.path, claimed), cleanup)!.snapshot
-  const cleaning = stepper.step(queued, { type: 'claim', claimant, at })!.snapshot
+  const queued = stepper.step({ path: state.path, context: claimed }, cleanup)!
+  const cleaning = stepper.step(queued, { type: 'claim', claimant, at })!
   const { fence } = cleaning.context as ResourceRow
-  return stepper.step(cleaning, { type: 'cleanup.done', claimant, fence, changes: {}, at })!.snapshot.context
+  return stepper.step(cleaning, { type: 'cleanup.done', claimant, fence, changes: {}, at })!.context
 }
 
 describe("A caller's mistake does not compile", () => {

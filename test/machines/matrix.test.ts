@@ -10,6 +10,7 @@ import {
 } from '../../machines/index.ts'
 import {
   cells,
+  disagreements,
   eventsOf,
   LIFE,
   matrix,
@@ -19,6 +20,7 @@ import {
   serviceRow,
   statesOf,
   tableOf,
+  tolerant,
 } from '../kit/matrix.ts'
 
 const kinds = [volume, snapshot, backup].map((type) => ({ kind: type.kind, type }))
@@ -26,6 +28,10 @@ const kinds = [volume, snapshot, backup].map((type) => ({ kind: type.kind, type 
 describe.each(kinds)('Every event in every state of a $kind', ({ kind, type }) => {
   test('is decided, and the table says how', async () => {
     await expect(matrix(type)).toMatchFileSnapshot(`./matrix/${kind}.txt`)
+  })
+
+  test('is decided as xstate decides it', () => {
+    expect(disagreements(tolerant(type), statesOf(type), eventsOf(type))).toEqual([])
   })
 
   test('covers every state and every event of the chart', () => {
@@ -171,6 +177,7 @@ test('Every event in every state of a node is decided, and the table says how', 
   ]
   expect(new Set(events.map((named) => named.event.type))).toEqual(new Set(nodeChart.events))
   expect(new Set(states.map(({ path }) => path))).toEqual(new Set(Object.keys(nodeChart.states)))
+  expect(disagreements(nodeChart, states, events)).toEqual([])
   await expect(tableOf('node', cells(nodeChart, states, events, changed))).toMatchFileSnapshot(
     './matrix/node.txt',
   )
@@ -232,6 +239,7 @@ test('Every sweep over every state of a service is decided, and the table says h
       ),
       ...Object.values(after.observed).map(({ since }) => `still for ${at - since}`),
     ].join('; ')
+  expect(disagreements(schedulerChart, states, events)).toEqual([])
   await expect(
     tableOf('scheduler', cells(schedulerChart, states, events, told as never)),
   ).toMatchFileSnapshot('./matrix/scheduler.txt')
@@ -268,6 +276,7 @@ test('Every event in every state of the supervisor is decided, and the table say
   ]
   expect(new Set(events.map((named) => named.event.type))).toEqual(new Set(supervisorChart.events))
   expect(new Set(states.map(({ path }) => path))).toEqual(new Set(Object.keys(supervisorChart.states)))
+  expect(disagreements(supervisorChart, states, events)).toEqual([])
   await expect(tableOf('supervisor', cells(supervisorChart, states, events, changed))).toMatchFileSnapshot(
     './matrix/supervisor.txt',
   )
@@ -280,6 +289,7 @@ test('Every event in every state of the api is decided, and the table says how',
     context: { calls: 1 },
   }))
   const events = ['call', 'reply', 'store.lost', 'store.back', 'stop'].map((type) => event(type))
+  expect(disagreements(apiChart, states, events)).toEqual([])
   await expect(tableOf('api', cells(apiChart, states, events, changed))).toMatchFileSnapshot(
     './matrix/api.txt',
   )

@@ -3,10 +3,11 @@
 // the state of a search: an event is told a moment at which the guards see what the search has chosen.
 
 import type { AnyStateMachine } from 'xstate'
+import type { Place } from '../../../machines/compiled.ts'
 import { type NodeContext, type NodeEvent, tickEvery } from '../../../machines/node.ts'
 import type { ServiceRow } from '../../../machines/row.ts'
 import { type Duty, type SchedulerContext, schedulerChart } from '../../../machines/scheduler.ts'
-import { pathOf, Stepper } from '../../../machines/step.ts'
+import { Stepper } from '../../../machines/step.ts'
 import { supervisorChart } from '../../../machines/supervisor.ts'
 
 /** Where a life is. `absent`: its process is not there; the rest are states of the chart. */
@@ -100,14 +101,14 @@ export class Lives {
       in_flight,
       reason: null,
     }
-    let snapshot = this.#stepper.at(LIFE_STATES[state]!, context)
+    let place: Place = { path: LIFE_STATES[state]!, context }
     const commands = new Set<string>()
     let accepted = false
     const tell = (event: NodeEvent) => {
-      const step = this.#stepper.step(snapshot, event)
+      const step = this.#stepper.step(place, event)
       if (step === null) return
       accepted = true
-      snapshot = step.snapshot
+      place = step
       for (const { type } of step.commands) commands.add(type)
     }
     if (stalled) {
@@ -119,12 +120,13 @@ export class Lives {
             : { type: 'beat.refused', reason: 'declared down' },
         )
     } else tell(eventOf(happening, at))
+    const { tags } = this.#stepper.machine.states[place.path as never] as { tags: readonly string[] }
     return {
-      state: LIFE_STATES.indexOf(pathOf(snapshot.value) as LifeState),
+      state: LIFE_STATES.indexOf(place.path as LifeState),
       commands,
       accepted,
-      restarts: snapshot.hasTag('restart'),
-      over: snapshot.hasTag('over'),
+      restarts: tags.includes('restart'),
+      over: tags.includes('over'),
     }
   }
 }
@@ -190,38 +192,41 @@ export class Sweeps {
         reported_at: 0,
       })),
     })
-    const first = this.#stepper.step(this.#stepper.at('watching', context), sweep(1))!
-    const second = this.#stepper.step(first.snapshot, sweep(1 + down_after_ms))!
-    return (second.snapshot.context as SchedulerContext).todo
+    const first = this.#stepper.step({ path: 'watching', context }, sweep(1))!
+    const second = this.#stepper.step(first, sweep(1 + down_after_ms))!
+    return (second.context as SchedulerContext).todo
   }
 }
 
 /** Where the supervisor sends a doorbell, and whether it starts a life that ended again. */
 export class Routing {
   readonly #stepper = new Stepper(supervisorChart)
-  readonly #snapshot
+  readonly #running: Place
 
   constructor(nodes: { readonly [address: string]: string }) {
-    this.#snapshot = this.#stepper.at('running', {
-      intensity: 1_000,
-      period_ms: 1,
-      topics: [...new Set(Object.values(nodes))],
-      nodes: Object.fromEntries(
-        Object.entries(nodes).map(([address, topic]) => [address, { topic, restarts: [], given_up: null }]),
-      ),
-    })
+    this.#running = {
+      path: 'running',
+      context: {
+        intensity: 1_000,
+        period_ms: 1,
+        topics: [...new Set(Object.values(nodes))],
+        nodes: Object.fromEntries(
+          Object.entries(nodes).map(([address, topic]) => [address, { topic, restarts: [], given_up: null }]),
+        ),
+      },
+    }
   }
 
   /** The topic whose mailbox the doorbell goes to; null where no node consumes it. */
   mailboxFor(topic: string): string | null {
-    const step = this.#stepper.step(this.#snapshot, { type: 'ring', topic, key: 'k' })
+    const step = this.#stepper.step(this.#running, { type: 'ring', topic, key: 'k' })
     const post = step?.commands.find(({ type }) => type === 'post')
     return post === undefined ? null : (post.params.topic as string)
   }
 
   startsAgain(address: string, restart: boolean): boolean {
     const ended = { type: 'node.ended', address, reason: '', restart, counts: true, at: 0 }
-    const step = this.#stepper.step(this.#snapshot, ended)
+    const step = this.#stepper.step(this.#running, ended)
     return step?.commands.some(({ type }) => type === 'startNode') ?? false
   }
 }
