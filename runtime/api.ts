@@ -7,6 +7,7 @@ import type { QuotaRow } from '../machines/quota.ts'
 import type { Progress, Ref, ResourceRow, ServiceRow } from '../machines/row.ts'
 import type { StoredRow } from '../store/store.ts'
 import type { AcceptOptions, Refusal } from './accept.ts'
+import type { Measured } from './measures.ts'
 import type { QuotaLimits } from './quota.ts'
 import type { Settings } from './settings.ts'
 
@@ -110,6 +111,14 @@ export interface Runtime {
   setQuota(project: string, limits: QuotaLimits): Promise<QuotaRow>
   /** A node of this process, by host or `host@backend`. */
   node(host: string): { kill(): void; drain(): void; start(): void }
+  /**
+   * What was counted and timed in this process up to now, by the names of `MEASURES`. Without a store that can
+   * be asked, what only its rows could tell has no samples.
+   *
+   * @example
+   * const { queued } = await runtime.measures()
+   */
+  measures(): Promise<Measured>
   /** `open`; `suspended` while the store is lost; `stopping`. */
   state(): string
   /**

@@ -9,12 +9,14 @@ import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
 import { type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
 import { type Change, type Expectation, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { RekindleError } from './error.ts'
+import type { Measures } from './measures.ts'
 import type { Turns } from './turns.ts'
 
 /** Runs what a chart asked for, once it is durable. */
 export interface Runner {
   /** Where commits that lost a race wait for the next one. */
   readonly turns: Turns
+  readonly measures: Measures
   /** Doorbell for a queued row. */
   ring(row: ResourceRow): void
   /** Abort the calls on this row that an older claim made. */
@@ -77,7 +79,10 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   await loadRelated(types, store, row, event, loaded)
 
   const decision = decideOrThrow(types, row, loaded, event)
-  if (!decision.accepted) return { ok: false, refused: decision }
+  if (!decision.accepted) {
+    runner.measures.refused(row, event.type, decision)
+    return { ok: false, refused: decision }
+  }
   const expect: Expectation[] = decision.changes.map((change) => ({
     key: keyOf(change),
     version: change.version - 1,
@@ -100,11 +105,16 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     // Only who asks for something is refused: what has happened at a backend is counted, whatever the limit.
     const isAsked = types.get(row.kind)!.table.operations[event.type] !== undefined
     const counted = countQuota(found, project, amounts, isAsked)
-    if ('refused' in counted) return { ok: false, refused: counted.refused }
+    if ('refused' in counted) {
+      runner.measures.refused(row, event.type, counted.refused)
+      return { ok: false, refused: counted.refused }
+    }
     expect.push({ key: quotaKey(project), version: found?.version ?? 0 })
     changes.push({ put: counted.row as unknown as StoredRow })
   }
 
+  const { measures } = runner
+  const since = measures.now()
   // Crash point 1: nothing is written. Nobody was told anything; the caller asks again.
   const result = await store.transact(expect, changes)
   // Crash point 2: durable, and nothing is run. A queued row is rung by the next sweep (rule R3), a taken
@@ -112,8 +122,10 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   if (!result.ok) {
     if (ask.request !== undefined && result.conflicts.some((c) => c.key === requestKey(ask.request!.id)))
       return { ok: false, refused: 'request_taken' }
+    measures.conflict(row.kind, event.type, since)
     return new Lost(result.conflicts[0]!.key)
   }
+  measures.committed(event.type, steps, since)
   for (const command of decision.commands) {
     // Crash point 3: some commands ran, others did not. Each can be lost without harm, as at point 2.
     if (command.type === 'ring') runner.ring(command.row)

@@ -48,6 +48,13 @@ export { qemuDriver } from './drivers/qemu.ts'
 export { type Environment, realEnvironment, type Timer } from './environment.ts'
 export { type Issue, RekindleError, type RekindleErrorCode } from './error.ts'
 export type { Log, LogEntry, LogFields, LogLevel } from './log.ts'
+export {
+  type Labels,
+  MEASURES,
+  type Measured,
+  type MeasureName,
+  type Sample,
+} from './measures.ts'
 export type { NodeConfig, Probe } from './node.ts'
 export type { RuntimeOptions } from './options.ts'
 export type { PlacementOptions, TypeSpecs } from './placement_options.ts'

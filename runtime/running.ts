@@ -44,6 +44,7 @@ import { type Environment, realEnvironment, type Timer } from './environment.ts'
 import { messageOf, RekindleError } from './error.ts'
 import { fieldsOf, type LogFields, Logger } from './log.ts'
 import { Mailbox } from './mailbox.ts'
+import { type Measured, Measures, type Sample } from './measures.ts'
 import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { PlacementPolicy } from './placement.ts'
@@ -85,6 +86,7 @@ export class RunningRuntime implements Runtime {
   readonly #supervisor: Actor<AnyStateMachine>
   readonly #timers = new Set<Timer>()
   readonly #runner: Runner
+  readonly #measures: Measures
   #session: Session | null = null
   /** The last commit that was told to listeners and waits; null before the first. */
   #seenOffset: number | null = null
@@ -130,8 +132,10 @@ export class RunningRuntime implements Runtime {
           (seams.mailboxFor ?? ((_, capacity) => new Mailbox(capacity)))(topic, this.settings.mailbox),
         )
     }
+    this.#measures = new Measures(this.#types, () => this.#environment.monotonic())
     this.#runner = {
       turns: new Turns(),
+      measures: this.#measures,
       ring: (row) => this.#supervise({ type: 'ring', topic: topicOfWork(row), key: keyOf(row) }),
       abort: (row) =>
         this.#calls.abortUpTo(keyOf(row), row.fence, new Aborted('cancelled', 'it was cancelled or forced')),
@@ -242,6 +246,7 @@ export class RunningRuntime implements Runtime {
   #lost(session: Session, cause: unknown): void {
     if (this.#session !== session) return
     this.#session = null
+    this.#measures.store_losses++
     const reason = `the store is lost: ${messageOf(cause)}`
     this.#log.error(reason, this.#seen)
     this.#api.send({ type: 'store.lost' })
@@ -372,6 +377,7 @@ export class RunningRuntime implements Runtime {
     if (incarnation !== null) this.#endedHere.set(life.address, incarnation)
     const reason = life.context.reason ?? life.state
     const over = `life ${incarnation ?? '?'} is over (${life.state}): ${reason}`
+    this.#measures.lifeEnded(life.address, life.state)
     this.#log.tell(life.restarts ? 'warn' : 'info', `${life.address}: ${over}`, {
       node: life.address,
       topic: life.registration.topic,
@@ -531,6 +537,7 @@ export class RunningRuntime implements Runtime {
       const since = ports.store.offset()
       const answer = await accept(ports, kind, id, operation, input, options)
       if (!answer.ok) return answer
+      if (answer.repeated) this.#measures.repeated++
       if (!this.#log.isSilent && !answer.repeated) this.#log.debug(...toldOfAccept(operation, answer.row))
       return this.#acceptance(answer, options.request_id ?? null, since)
     })
@@ -584,6 +591,7 @@ export class RunningRuntime implements Runtime {
         runner: this.#runner,
       })
     } catch (error) {
+      this.#measures.error(error)
       throw storeErrorInWords(error)
     } finally {
       if (--this.#callsUnderWay === 0) this.#idle?.()
@@ -649,6 +657,41 @@ export class RunningRuntime implements Runtime {
     return this.#store().offset()
   }
 
+  /** What was counted up to now, and what a look around tells; the latter not while the store is lost. */
+  async measures(): Promise<Measured> {
+    const gauges = this.#measures.read({
+      mailbox: this.#ofTopics(({ size }) => size),
+      doorbells_dropped: this.#ofTopics(({ dropped }) => dropped),
+      calls: one(this.#callsUnderWay),
+      waits: one(this.#waits.size),
+      leftover_calls: one(this.#calls.leftovers().length),
+      store_open: one(this.#session === null ? 0 : 1),
+    })
+    const session = this.#session
+    if (session === null) return gauges
+    const { directory, lives, store } = session
+    const states = { starting: 0, up: 0, down: 0 }
+    for (const { state } of directory.services.values()) states[state]++
+    const topics = new Set([...this.#mailboxes.keys(), ...directory.views().map(({ topic }) => topic)])
+    const queued = await Promise.all(
+      [...topics].map(async (topic) => ({
+        labels: { topic },
+        value: await store.count({ worker: topic, taken: false }),
+      })),
+    ).catch(() => [])
+    return {
+      ...gauges,
+      queued,
+      in_flight: [...lives].map(([node, life]) => ({ labels: { node }, value: life.held.length })),
+      nodes: Object.entries(states).map(([state, value]) => ({ labels: { state }, value })),
+      store_offset: one(store.offset()),
+    }
+  }
+
+  #ofTopics(value: (mailbox: Mailbox) => number): Sample[] {
+    return [...this.#mailboxes].map(([topic, mailbox]) => ({ labels: { topic }, value: value(mailbox) }))
+  }
+
   state(): string {
     return this.#api.getSnapshot().value as string
   }
@@ -669,11 +712,12 @@ export class RunningRuntime implements Runtime {
   #see(directory: Directory, commit: Commit): void {
     this.#seenOffset = commit.offset
     directory.see(commit)
-    for (const { row } of commit.changes)
-      if (row !== null && this.#types.has(row.kind)) {
+    for (const { key, row } of commit.changes)
+      if (row === null) this.#measures.forget(key)
+      else if (this.#types.has(row.kind)) {
         this.#abortOlder(row as unknown as ResourceRow)
         this.#waits.see(row as unknown as ResourceRow)
-      }
+      } else if (row.kind === 'beat') this.#measures.beat(row.id)
     tellChanges(commit, (event) => this.#tell(event))
   }
 
@@ -756,6 +800,8 @@ export class RunningRuntime implements Runtime {
 function tellChanges(commit: Commit, tell: (event: RuntimeEvent) => void): void {
   for (const { key, row } of commit.changes) tell({ type: 'change', offset: commit.offset, key, row })
 }
+
+const one = (value: number): Sample[] => [{ labels: {}, value }]
 
 function toldOfAccept(operation: string, row: ResourceRow): [string, LogFields] {
   const where = row.worker === null ? `it is ${row.status}` : `queued at ${row.worker}`

@@ -118,12 +118,13 @@ export class Scheduler {
     expect.push({ key: `beat/${service.id}`, version: beat?.version ?? 0 })
     const down = declaredDown(service) as unknown as StoredRow
     const result = await this.#ports.store.transact(expect, [{ put: down }])
-    if (result.ok)
-      this.#ports.log.warn(`${service.id} is down: its beat of life ${service.incarnation} stood still`, {
-        node: `${service.host}@${service.backend}`,
-        topic: `${service.cluster}@${service.backend}`,
-        incarnation: service.incarnation,
-      })
+    if (!result.ok) return
+    this.#ports.runner.measures.downed(`${service.host}@${service.backend}`)
+    this.#ports.log.warn(`${service.id} is down: its beat of life ${service.incarnation} stood still`, {
+      node: `${service.host}@${service.backend}`,
+      topic: `${service.cluster}@${service.backend}`,
+      incarnation: service.incarnation,
+    })
   }
 
   async #clean({ service, incarnation, close }: Extract<Duty, { type: 'clean' }>): Promise<void> {

@@ -65,6 +65,11 @@ export class Waits {
     return wait.promise
   }
 
+  /** Resources with an operation whose end is waited for. */
+  get size(): number {
+    return this.#byKey.size
+  }
+
   /** A durable change of a resource. */
   see(row: ResourceRow): void {
     const key = keyOf(row)
