@@ -60,6 +60,7 @@ export const backup = defineResource({
       ends: { busy: 'previous' },
       cleanup: 'requeue',
       guards: ['hasNoDependents'],
+      unless_frozen: true,
       description: 'Removes it from the backend.',
     },
     force_delete: {
@@ -70,6 +71,7 @@ export const backup = defineResource({
       failed: 'error_deleting',
       cleanup: 'requeue',
       guards: ['hasNoDependents'],
+      unless_frozen: true,
       description: 'Removes it whatever it is doing.',
     },
     reset_status: {

@@ -2,8 +2,10 @@
 // swapped in one transaction. The guards are the in-memory half of the compare, the expectations listed
 // here are the durable half; they meet in this file. Nothing is read, written or run here.
 
+import { reasonOf } from './cluster.ts'
 import { isCreate, type ResourceType } from './definition.ts'
 import { BrokenInvariant } from './error.ts'
+import type { AcceptEvent } from './event.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
 import { isGone, type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
 import type { Command, Step } from './step.ts'
@@ -37,6 +39,8 @@ export interface Refused {
   readonly found: string
   /** The guard that said no, where the status was right. */
   readonly guard: string | null
+  /** In words, where status and guard do not say it. */
+  readonly why?: string
 }
 
 export type Decision = Accepted | Refused
@@ -81,6 +85,11 @@ export function askedRefs(types: Types, row: ResourceRow, event: ResourceEvent):
   const { input } = event as { input: ResourceRow['data'] }
   const parent = parentRef(types, row.kind, isCreate(operation) ? input : row.data)
   return [...(parent === null ? [] : [parent]), ...takenRefs(types, row.kind, event.type, input)]
+}
+
+/** The topic whose cluster row binds this event: its freeze refuses what the table says `unless_frozen` of. */
+export function boundCluster(types: Types, row: ResourceRow, event: ResourceEvent): string | null {
+  return types.get(row.kind)!.table.operations[event.type]?.unless_frozen === true ? row.cluster : null
 }
 
 /** The rows a running operation holds or uses. */
@@ -327,12 +336,21 @@ function refusal(type: ResourceType, row: ResourceRow, event: ResourceEvent): Re
       resource,
       expected,
       found: event.type === 'hold' ? found : statePathOf(row),
-      guard: null,
+      guard: event.type === 'hold' && row.children[USED] !== undefined ? 'isUnused' : null,
     }
   }
   const expected = startsOf(type.table, operation)
   if (!expected.includes(row.status)) return { accepted: false, resource, expected, found, guard: null }
-  const { input, related } = event as { input: ResourceRow['data']; related: { [kind: string]: ResourceRow } }
+  const { input, related, cluster } = event as AcceptEvent
+  if (operation.unless_frozen === true && cluster?.frozen === true)
+    return {
+      accepted: false,
+      resource,
+      expected: ['a cluster that is not frozen'],
+      found: 'frozen',
+      guard: 'isThawed',
+      why: `its cluster ${cluster.id} is frozen${reasonOf(cluster.frozen_reason)}`,
+    }
   const guard =
     (operation.guards ?? []).find((name) => !type.table.guards![name]!({ row, input, related })) ?? null
   const isUsed = operation.via !== undefined && row.children[USED] !== undefined

@@ -2,7 +2,7 @@
 // nodes claim and finish, cleaners put right, and operations of other resources hold, release and count.
 // Everything a guard looks at besides the row is in the event: the time, the claimant, related rows.
 
-import type { JsonObject, Ref, ResourceRow, RowError, ServiceRow } from './row.ts'
+import type { ClusterRow, JsonObject, Ref, ResourceRow, RowError, ServiceRow } from './row.ts'
 
 /** The life of a node that claims or finishes, and its service row as of this transaction (rule R5). */
 export interface Claimant {
@@ -28,6 +28,8 @@ export interface AcceptEvent {
   readonly related: { readonly [kind: string]: ResourceRow }
   /** Of a create: its cluster was chosen by the placement, not by its caller. */
   readonly placed?: boolean
+  /** The row of the resource's cluster, where the operation asks whether that is frozen. */
+  readonly cluster?: ClusterRow | null
 }
 
 /** What a claim's owner says of itself. */

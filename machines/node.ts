@@ -43,7 +43,7 @@ export type NodeEvent =
   | { readonly type: 'broken'; readonly reason: string }
   /** Its own earlier incarnations' rows are put right, as far as that went (later sweeps do the rest). */
   | { readonly type: 'cleaned' }
-  | { readonly type: 'joined' }
+  | { readonly type: 'joined'; readonly disabled: boolean }
   | { readonly type: 'join.refused'; readonly reason: string }
   | { readonly type: 'tick'; readonly at: number }
   | { readonly type: 'beat.done'; readonly sent_at: number }
@@ -60,8 +60,10 @@ export type NodeEvent =
   /** A claim was lost, or an operation is over for this node. */
   | { readonly type: 'ended' }
   | { readonly type: 'drain' | 'stop'; readonly reason: string }
-  /** Back to work after a drain. */
-  | { readonly type: 'resume' }
+  /** Back to work after a drain, unless it was disabled meanwhile. */
+  | { readonly type: 'resume'; readonly disabled: boolean }
+  /** What its service row says since now. */
+  | { readonly type: 'disable' | 'enable' }
   | { readonly type: 'kill'; readonly reason: string }
 
 type Args = { context: NodeContext; event: NodeEvent }
@@ -91,6 +93,7 @@ const chart = setup({
     isFresh: ({ context, event }) => isFreshAt(context, (event as { at: number }).at),
     isBeatDue: ({ context, event }: Args) =>
       !context.beating && (event as { at: number }).at - context.beat_sent_at >= context.heartbeat_ms,
+    isDisabled: ({ event }: Args) => (event as { disabled: boolean }).disabled === true,
     isIdle: ({ context }) => context.in_flight === 0,
     isLast: ({ context }) => context.in_flight === 1,
   },
@@ -237,7 +240,7 @@ export const nodeChart = chart.createMachine({
       entry: 'join',
       on: {
         ...beats,
-        joined: 'up',
+        joined: [{ guard: 'isDisabled', target: 'disabled' }, { target: 'up' }],
         'join.refused': { target: 'fenced', actions: withReason },
         'start.failed': { target: 'failed', actions: withReason },
         stop: { target: 'stopped', actions: withReason },
@@ -258,6 +261,23 @@ export const nodeChart = chart.createMachine({
           { actions: { type: 'dropDoorbell', params: withKey } },
         ],
         ended: { actions: ['noteEnded', 'askNext'] },
+        disable: 'disabled',
+        drain: 'draining',
+        stop: [
+          { guard: 'isIdle', target: 'stopped', actions: withReason },
+          { target: 'stopping', actions: withReason },
+        ],
+      },
+    },
+    disabled: {
+      description:
+        'An administrator lets it take nothing new, in its next lives either; what it has goes on.',
+      on: {
+        ...beats,
+        ...work,
+        doorbell: { actions: { type: 'dropDoorbell', params: withKey } },
+        ended: { actions: 'noteEnded' },
+        enable: 'up',
         drain: 'draining',
         stop: [
           { guard: 'isIdle', target: 'stopped', actions: withReason },
@@ -272,7 +292,7 @@ export const nodeChart = chart.createMachine({
         ...work,
         doorbell: { actions: { type: 'dropDoorbell', params: withKey } },
         ended: { actions: 'noteEnded' },
-        resume: 'up',
+        resume: [{ guard: 'isDisabled', target: 'disabled' }, { target: 'up' }],
         stop: [
           { guard: 'isIdle', target: 'stopped', actions: withReason },
           { target: 'stopping', actions: withReason },

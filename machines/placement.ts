@@ -3,6 +3,7 @@
 // stand in the order of their names.
 
 import { gib, roomOf } from './capacity.ts'
+import { reasonOf } from './cluster.ts'
 import type { Capabilities, JsonObject, Spec } from './row.ts'
 
 export interface ClusterView {
@@ -12,7 +13,9 @@ export interface ClusterView {
   readonly up: boolean
   /** The cluster itself is disabled, or every node of it that is up. */
   readonly disabled: boolean
+  readonly disabled_reason: string | null
   readonly frozen: boolean
+  readonly frozen_reason: string | null
   /** The last report of any of its nodes; null where none has said anything. */
   readonly capabilities: Capabilities | null
   /** When that report was made, by the clock of the node that made it; null without a report. */
@@ -89,10 +92,11 @@ export const MOST_CLUSTERS = 3
 // ---- the filters that always stand first ----
 
 /** Up, enabled and not frozen. */
-export function availability({ up, disabled, frozen }: ClusterView): true | string {
+export function availability(cluster: ClusterView): true | string {
+  const { up, disabled, disabled_reason, frozen, frozen_reason } = cluster
   if (!up) return 'no node of it is up'
-  if (disabled) return 'it is disabled'
-  return frozen ? 'it is frozen' : true
+  if (disabled) return `it is disabled${reasonOf(disabled_reason)}`
+  return frozen ? `it is frozen${reasonOf(frozen_reason)}` : true
 }
 
 /** Room for what is asked. What takes no space fits everywhere, and so does what goes where room is unknown. */

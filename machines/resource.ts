@@ -175,7 +175,7 @@ class ChartBuilder {
       : this.#table.held?.[status]
         ? ['dropHolder']
         : ['abort', { type: 'releaseRelated', params: { ending: 'failed' } }]
-    const guards = operation.guards ?? []
+    const guards = [...(operation.unless_frozen ? ['isThawed'] : []), ...(operation.guards ?? [])]
     const description = operation.description
     if (operation.via === undefined) {
       return asList(operation.to)
@@ -351,7 +351,7 @@ class ChartBuilder {
           on: {
             claim: [
               {
-                guard: all(['isServiceUp', 'isOfTopic']),
+                guard: all(['isServiceUp', 'isNodeEnabled', 'isOfTopic']),
                 target: this.#to(status, WORKING),
                 actions: ['takeClaim', 'drive'],
               },
@@ -367,7 +367,7 @@ class ChartBuilder {
           on: {
             claim: [
               {
-                guard: all(['isServiceUp', 'isOfTopic', 'isDue']),
+                guard: all(['isServiceUp', 'isNodeEnabled', 'isOfTopic', 'isDue']),
                 target: this.#to(status, CLEANING),
                 actions: ['takeClaim', 'clean'],
               },

@@ -113,6 +113,7 @@ export interface ServiceRow {
   readonly cleaned_incarnation: number
   /** The node's driver can fence or undo, so a cleanup of its claims is itself a claimed step. */
   readonly cleans_at_backend: boolean
+  /** It stays up and goes on with what it has, and claims nothing new. */
   readonly disabled: boolean
   readonly disabled_reason: string | null
 }
@@ -158,9 +159,14 @@ export interface ClusterRow {
   /** `cluster@backend`. */
   readonly id: string
   readonly version: number
+  /** Nothing new is placed here; what is there goes on. */
   readonly disabled: boolean
   readonly disabled_reason: string | null
+  /** Disabled, and operations whose table says `unless_frozen` are refused. */
   readonly frozen: boolean
+  readonly frozen_reason?: string | null
+  /** It has this name now: what still carries the old one moves there (rule R16). */
+  readonly renamed_to?: string
 }
 
 /** One row a request id given by a caller: makes an accept idempotent. */

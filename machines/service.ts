@@ -29,6 +29,11 @@ export function registered(
   identity: Identity,
 ): { readonly next: ServiceRow; readonly ended: readonly ServiceRow[] } {
   const own = services.find((service) => service.id === identity.id)
+  // An administrator disables a host@backend, whatever cluster it is started in next.
+  const last = services.reduce<ServiceRow | undefined>(
+    (latest, service) => (service.incarnation > (latest?.incarnation ?? 0) ? service : latest),
+    undefined,
+  )
   const next: ServiceRow = {
     kind: 'service',
     ...identity,
@@ -36,8 +41,8 @@ export function registered(
     incarnation: Math.max(0, ...services.map((service) => service.incarnation)) + 1,
     state: 'starting',
     cleaned_incarnation: own?.cleaned_incarnation ?? 0,
-    disabled: own?.disabled ?? false,
-    disabled_reason: own?.disabled_reason ?? null,
+    disabled: last?.disabled ?? false,
+    disabled_reason: last?.disabled_reason ?? null,
   }
   const ended = services.filter((service) => service.id !== identity.id && service.state !== 'down')
   return { next, ended: ended.map(declaredDown) }
@@ -56,6 +61,17 @@ export function declaredDown(service: ServiceRow): ServiceRow {
 /** Every claim of the incarnation that was seen down is put right (rule R6). */
 export function closed(service: ServiceRow): ServiceRow {
   return { ...service, version: service.version + 1, cleaned_incarnation: service.incarnation }
+}
+
+/** It goes on with what it has and claims nothing new, in its later lives too. Null where it is so already. */
+export function disabled(service: ServiceRow, reason: string | null): ServiceRow | null {
+  if (service.disabled && (reason === null || reason === service.disabled_reason)) return null
+  return { ...service, version: service.version + 1, disabled: true, disabled_reason: reason }
+}
+
+export function enabled(service: ServiceRow): ServiceRow | null {
+  if (!service.disabled) return null
+  return { ...service, version: service.version + 1, disabled: false, disabled_reason: null }
 }
 
 /** Why a service row is not, or not any more, this life's in one of these states; null where it is. */

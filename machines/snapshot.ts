@@ -33,6 +33,7 @@ export const snapshot = defineResource({
       failed: 'error_deleting',
       ends: { busy: 'previous' },
       cleanup: 'requeue',
+      unless_frozen: true,
       description: 'Removes it from the backend.',
     },
     force_delete: {
@@ -42,6 +43,7 @@ export const snapshot = defineResource({
       to: 'gone',
       failed: 'error_deleting',
       cleanup: 'requeue',
+      unless_frozen: true,
       description: 'Removes it whatever it is doing.',
     },
     reset_status: {

@@ -40,6 +40,8 @@ export interface OperationShape {
   readonly cleanup?: string
   readonly input?: StandardSchemaV1
   readonly guards?: readonly string[]
+  /** Refused while the resource's cluster is frozen: what can't be undone. */
+  readonly unless_frozen?: true
   /** May interrupt a running operation: raises the fence and aborts the driver (rule R13). */
   readonly force?: true
   /**

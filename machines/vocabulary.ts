@@ -31,6 +31,10 @@ export const protocolGuards = {
     const { service, incarnation } = (event as { claimant: Claimant }).claimant
     return service !== null && service.state === 'up' && service.incarnation === incarnation
   },
+  /** An administrator may have disabled it: then it takes nothing new. */
+  isNodeEnabled: ({ event }: Args) => (event as { claimant: Claimant }).claimant.service?.disabled !== true,
+  /** Its cluster is not frozen. */
+  isThawed: ({ event }: Args) => (event as AcceptEvent).cluster?.frozen !== true,
   /** A node consumes the topic of its cluster and no other. */
   isOfTopic: ({ context, event }: Args) => {
     const { service } = (event as { claimant: Claimant }).claimant

@@ -96,6 +96,7 @@ export const volume = defineResource({
       input: z.strictObject({ cascade: z.boolean().optional() }),
       holds: { snapshot: { as: 'cascade-deleting', id: 'snapshot_ids', all_if: 'cascade' } },
       guards: ['isDetached', 'hasNoSnapshots'],
+      unless_frozen: true,
       description: 'Removes it from the backend; with cascade its snapshots too.',
     },
     force_delete: {
@@ -108,6 +109,7 @@ export const volume = defineResource({
       input: z.strictObject({ cascade: z.boolean().optional() }),
       holds: { snapshot: { as: 'cascade-deleting', id: 'snapshot_ids', all_if: 'cascade' } },
       guards: ['hasNoSnapshots', 'isInOnePlace'],
+      unless_frozen: true,
       description: 'Removes it whatever it is doing.',
     },
     revert: {

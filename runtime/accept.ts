@@ -138,11 +138,12 @@ export function refusal(asked: string, ref: Ref, refused: Refused): Refusal {
   const { resource, expected, found, guard } = refused
   const who = `${resource.kind} ${resource.id}`
   const why =
-    guard !== null
+    refused.why ??
+    (guard !== null
       ? `its guard ${guard} says no in status ${found}`
       : expected.length > 0
         ? `${who} is ${found}; ${expected.join(', ')} expected`
-        : `${who} is ${found}`
+        : `${who} is ${found}`)
   return {
     ok: false,
     reason: 'refused',
@@ -202,7 +203,7 @@ function checkRequestId(id: string): void {
 }
 
 /** A value as it may stand in a message: bounded, without control characters. */
-function shown(value: unknown): string {
+export function shown(value: unknown): string {
   const text = String(value).replace(/[^\x20-\x7e]/g, '?')
   return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }

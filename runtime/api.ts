@@ -60,7 +60,9 @@ export interface NodeView {
   /** The service row's state; `here` has what the life in this process says of itself. */
   readonly state: ServiceRow['state']
   readonly cleanup_done: boolean
+  /** It claims nothing new, in its next lives either. */
   readonly disabled: boolean
+  readonly disabled_reason: string | null
   /** Null where the node lives in another process or has ended. */
   readonly here: { readonly state: string; readonly working_on: readonly Ref[] } | null
   /** Why the supervisor gave it up; null otherwise. */
@@ -80,7 +82,70 @@ export interface Stuck {
   readonly message: string
 }
 
+/**
+ * An administrator's action is done and durable, or refused with what was expected and found. What is so already
+ * is answered as done. A name that is not known throws `unknown_node` or `unknown_cluster`.
+ */
+export type AdminAnswer<Done> = ({ readonly ok: true } & Done) | Refusal
+
+/** What may be cleaned up at once; what is left out matches everything. */
+export interface CleanupFilter {
+  /** A cluster's name or its topic `cluster@backend`. */
+  readonly cluster?: string
+  readonly backend?: string
+  readonly host?: string
+  readonly kind?: string
+  /** With `kind`: one resource. */
+  readonly id?: string
+  /** Claims made after this time (milliseconds since the epoch) are not touched. */
+  readonly until?: number
+}
+
+/** What cleaning up at once did with one node. */
+export interface CleanupReport {
+  /** Nodes whose claims are put right now, with how many rows that were. */
+  readonly cleaning: readonly { readonly node: NodeView; readonly rows: number }[]
+  /** Nodes of which nothing is cleaned, and why. */
+  readonly unavailable: readonly { readonly node: NodeView; readonly why: string }[]
+  /** Cleanups that had failed and waited for their next try: tried now. */
+  readonly retried: readonly Ref[]
+}
+
+/** What a renaming moves, or would. */
+export interface Renaming {
+  readonly from: string
+  readonly to: string
+  /** Rows that still have the old name, by kind; of a dry run: those that would move. */
+  readonly rows: { readonly [kind: string]: number }
+  /** Hosts whose service rows go with it. */
+  readonly nodes: readonly string[]
+  /** Nothing has the old name any more. */
+  readonly done: boolean
+}
+
+/**
+ * Nodes are named by `host`, `host@backend` or `cluster@backend@host`; clusters by their topic, `cluster@backend`.
+ * Every action is one or more compare-and-swaps, idempotent, and can be raced by any other.
+ */
+export interface Administration {
+  /** It stays up, goes on with what it has and claims nothing new, in its later lives too. */
+  disableNode(node: string, reason?: string): Promise<AdminAnswer<{ readonly node: NodeView }>>
+  /** It claims again, at once. */
+  enableNode(node: string): Promise<AdminAnswer<{ readonly node: NodeView }>>
+  /** Nothing new is placed there by itself; what is there is worked on as before. */
+  disableCluster(topic: string, reason?: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
+  enableCluster(topic: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
+  /**
+   * Nothing new is placed there, and operations whose table says `unless_frozen` are refused: none is accepted
+   * once this has answered. What runs goes on.
+   */
+  freezeCluster(topic: string, reason?: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
+  thawCluster(topic: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
+}
+
 export interface Runtime {
+  /** For administrators. */
+  readonly admin: Administration
   readonly settings: Settings
   readonly kinds: readonly ResourceType[]
   /** Any operation by its name: what the typed doors call. `id` is null for a new resource. */

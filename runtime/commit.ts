@@ -2,11 +2,11 @@
 // sent, rung, driven or answered before the change it follows from is on disk. The points at which a crash
 // can happen are numbered; tests use the numbers.
 
-import { decide, type Refused, relatedRefs, type Types } from '../machines/decision.ts'
+import { boundCluster, decide, type Refused, relatedRefs, type Types } from '../machines/decision.ts'
 import { BrokenInvariant } from '../machines/error.ts'
 import { countQuota, type QuotaRow, quotaChanges } from '../machines/quota.ts'
 import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
-import { type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
+import { type ClusterRow, type Ref, type RequestRow, type ResourceRow, refOf } from '../machines/row.ts'
 import { type Change, type Expectation, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { RekindleError } from './error.ts'
 import type { Measures } from './measures.ts'
@@ -75,7 +75,10 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   const loaded = new Map<Key, ResourceRow | undefined>()
   const row = await loadRow(store, ask, rows)
   if (row === null) return { ok: false, refused: absent(ask.ref) }
-  const event = ask.event(row, rows)
+  const asked = ask.event(row, rows)
+  const topic = boundCluster(types, row, asked)
+  const cluster = topic === null ? null : await loadCluster(store, topic)
+  const event = topic === null ? asked : ({ ...asked, cluster } as ResourceEvent)
   await loadRelated(types, store, row, event, loaded)
 
   const decision = decideOrThrow(types, row, loaded, event)
@@ -89,6 +92,8 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   }))
   for (const read of decision.read) expect.push({ key: keyOf(read), version: read.version })
   if (ask.binds !== undefined) expect.push({ key: ask.binds, version: rows.get(ask.binds)?.version ?? 0 })
+  // A freeze that comes between is a conflict: nothing it forbids is let through after it was answered.
+  if (topic !== null) expect.push({ key: clusterKey(topic), version: cluster?.version ?? 0 })
   const changes: Change[] = decision.changes.map((change) => ({ put: change as unknown as StoredRow }))
   if (ask.request !== undefined) {
     expect.push({ key: requestKey(ask.request.id), version: 0 })
@@ -138,6 +143,8 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
 }
 
 export const quotaKey = (project: string): Key => `quota/${project}`
+
+export const clusterKey = (topic: string): Key => `cluster/${topic}`
 
 export const requestKey = (id: string): Key => `request/${id}`
 
@@ -190,6 +197,10 @@ async function loadRow(store: Store, ask: Ask, rows: Map<Key, StoredRow>): Promi
   if (bound !== undefined) rows.set(keyOf(bound), bound)
   if (row !== undefined) return row as unknown as ResourceRow
   return ask.create_in === undefined ? null : emptyRow(ask.ref.kind, ask.ref.id, ask.create_in)
+}
+
+async function loadCluster(store: Store, topic: string): Promise<ClusterRow | null> {
+  return ((await store.get(clusterKey(topic))) as ClusterRow | undefined) ?? null
 }
 
 async function loadRelated(

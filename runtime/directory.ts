@@ -155,28 +155,40 @@ export class Directory {
    */
   views(): ClusterView[] {
     const byTopic = new Map<string, ServiceRow[]>()
+    for (const topic of this.clusters.keys()) byTopic.set(topic, [])
     for (const service of this.services.values()) {
       const topic = `${service.cluster}@${service.backend}`
       const nodes = byTopic.get(topic)
       if (nodes === undefined) byTopic.set(topic, [service])
       else nodes.push(service)
     }
-    return [...byTopic.keys()].sort().map((topic) => {
-      const nodes = byTopic.get(topic)!
-      const up = nodes.filter(isUp)
-      const row = this.clusters.get(topic)
-      const report = this.#latest(nodes)
-      return {
-        topic,
-        up: up.length > 0,
-        disabled: row?.disabled === true || (up.length > 0 && up.every(({ disabled }) => disabled)),
-        frozen: row?.frozen ?? false,
-        capabilities: report?.capabilities ?? null,
-        reported_at: report?.reported_at ?? null,
-        // Without a report there is nothing that it could be taken from.
-        pending_gib: this.#pendingAt(topic, report?.reported_offset ?? Number.POSITIVE_INFINITY),
-      }
-    })
+    return [...byTopic.keys()]
+      .sort()
+      .map((topic) => this.#viewOf(topic, this.clusters.get(topic), byTopic.get(topic)!))
+  }
+
+  /** One of them, with this row where the directory may have been told of an older one. */
+  view(topic: string, row: ClusterRow | undefined = this.clusters.get(topic)): ClusterView {
+    const nodes = [...this.services.values()].filter((one) => `${one.cluster}@${one.backend}` === topic)
+    return this.#viewOf(topic, row, nodes)
+  }
+
+  #viewOf(topic: string, row: ClusterRow | undefined, nodes: readonly ServiceRow[]): ClusterView {
+    const up = nodes.filter(isUp)
+    const report = this.#latest(nodes)
+    const allDisabled = up.length > 0 && up.every(({ disabled }) => disabled)
+    return {
+      topic,
+      up: up.length > 0,
+      disabled: row?.disabled === true || allDisabled,
+      disabled_reason: row?.disabled_reason ?? (allDisabled ? 'all its nodes that are up are' : null),
+      frozen: row?.frozen ?? false,
+      frozen_reason: row?.frozen_reason ?? null,
+      capabilities: report?.capabilities ?? null,
+      reported_at: report?.reported_at ?? null,
+      // Without a report there is nothing that it could be taken from.
+      pending_gib: this.#pendingAt(topic, report?.reported_offset ?? Number.POSITIVE_INFINITY),
+    }
   }
 
   #latest(nodes: readonly ServiceRow[]): BeatRow | null {

@@ -23,11 +23,16 @@ export { memoryStore } from '../store/memory.ts'
 export type { AcceptOptions, Refusal } from './accept.ts'
 export type {
   Acceptance,
+  AdminAnswer,
+  Administration,
   Answer,
+  CleanupFilter,
+  CleanupReport,
   ClusterStatus,
   Listed,
   ListOptions,
   NodeView,
+  Renaming,
   Runtime,
   RuntimeEvent,
   SettledOf,

@@ -64,6 +64,8 @@ export interface NodePorts {
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
   /** Where a create goes whose driver said `not_here`; null where its caller chose the place. */
   readonly elsewhere: (row: ResourceRow, message: string) => Elsewhere | null
+  /** What its service row says, as far as this process was told. */
+  readonly isDisabled: () => boolean
   readonly onUp: (life: NodeLife) => void
   readonly onOver: (life: NodeLife) => void
   /** About this node. */
@@ -272,7 +274,7 @@ export class NodeLife {
   async #join(): Promise<void> {
     const refused = await this.registration.swap(joined, 'starting')
     if (refused === null) {
-      this.send({ type: 'joined' })
+      this.send({ type: 'joined', disabled: this.#ports.isDisabled() })
       this.#ports.onUp(this)
     } else this.send({ type: 'join.refused', reason: refused })
   }
@@ -372,7 +374,11 @@ export class NodeLife {
         { ...runner, drive: (row) => this.#begin(row), clean: (row) => this.#begin(row) },
       )
       // Another node had it first, or the row no longer asks: that is how it should be.
-      if (!outcome.ok) this.send({ type: 'ended' })
+      if (!outcome.ok) {
+        // Disabled between the doorbell and the claim: another node takes it.
+        if (this.#ports.isDisabled()) this.#ports.mailbox.put(key)
+        this.send({ type: 'ended' })
+      }
     } catch (error) {
       // Rung again when the call has ended, or by a sweep.
       if (!(error instanceof Leftover))

@@ -2,7 +2,8 @@
 // the row of its cluster. Every write is a compare-and-swap that fails once another life has registered or
 // this one was declared down (rules R2, R5, R11). It decides nothing about when.
 
-import type { BeatRow, Capabilities, ClusterRow, ServiceRow } from '../machines/row.ts'
+import { newCluster } from '../machines/cluster.ts'
+import type { BeatRow, Capabilities, ServiceRow } from '../machines/row.ts'
 import { type Identity, registered, runningLife, whyNotOf } from '../machines/service.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Clock } from './clock.ts'
@@ -126,14 +127,7 @@ export class Registration {
 
   /** Two nodes may make the row of their cluster at once: one row, both go on. */
   async #makeCluster(): Promise<void> {
-    const made: ClusterRow = {
-      kind: 'cluster',
-      id: this.topic,
-      version: 1,
-      disabled: false,
-      disabled_reason: null,
-      frozen: false,
-    }
+    const made = newCluster(this.topic)
     if ((await this.#ports.store.get(keyOf(made))) !== undefined) return
     await this.#ports.store.transact(
       [{ key: keyOf(made), version: 0 }],

@@ -9,7 +9,7 @@ import { nearest } from '../machines/error.ts'
 import { live } from '../machines/live.ts'
 import { nodeChart } from '../machines/node.ts'
 import type { QuotaRow } from '../machines/quota.ts'
-import { type ResourceRow, topicOfWork } from '../machines/row.ts'
+import { type ResourceRow, type ServiceRow, topicOfWork } from '../machines/row.ts'
 import { schedulerChart } from '../machines/scheduler.ts'
 import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
 import { StoreError } from '../store/error.ts'
@@ -24,8 +24,10 @@ import {
   typeOf,
   unknownId,
 } from './accept.ts'
+import { Administrator } from './administration.ts'
 import type {
   Acceptance,
+  Administration,
   Answer,
   ClusterStatus,
   Listed,
@@ -35,7 +37,7 @@ import type {
   RuntimeEvent,
   Stuck,
 } from './api.ts'
-import { type Call, Calls } from './calls.ts'
+import { Calls } from './calls.ts'
 import { Spared } from './cleanup.ts'
 import { type Clock, plainClock, turnClock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
@@ -53,6 +55,7 @@ import { listAll, topicOf } from './registration.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
 import { Turns } from './turns.ts'
+import { Views } from './views.ts'
 import { Waits } from './waits.ts'
 import { Aborted } from './work.ts'
 
@@ -86,6 +89,8 @@ export class RunningRuntime implements Runtime {
   readonly #supervisor: Actor<AnyStateMachine>
   readonly #timers = new Set<Timer>()
   readonly #runner: Runner
+  readonly admin: Administration
+  readonly #views: Views
   readonly #measures: Measures
   #session: Session | null = null
   /** The last commit that was told to listeners and waits; null before the first. */
@@ -107,7 +112,7 @@ export class RunningRuntime implements Runtime {
     this.kinds = options.resources
     this.#types = checkTypes(options.resources)
     for (const kind of this.#types.keys())
-      if (kind in RunningRuntime.prototype || kind === 'settings' || kind === 'kinds')
+      if (kind in RunningRuntime.prototype || ['settings', 'kinds', 'admin'].includes(kind))
         throw new RekindleError(
           'bad_settings',
           `a resource can't be named '${kind}': the runtime has a member of that name`,
@@ -145,6 +150,19 @@ export class RunningRuntime implements Runtime {
       // A leftover call that settles may make its resource claimable again: ring at once.
       (key) => void this.#ringIfQueued(key),
     )
+    this.#views = new Views({
+      environment: this.#environment,
+      settings: this.settings,
+      calls: this.#calls,
+      session: () => this.#sessionOrThrow(),
+      givenUp: (address) =>
+        (this.#supervisor.getSnapshot().context as SupervisorContext).nodes[address]?.given_up ?? null,
+    })
+    this.admin = new Administrator({
+      call: (run) => this.#call(({ store }) => run(store)),
+      views: this.#views,
+      log: this.#log,
+    })
     this.#api = createActor(apiChart)
     this.#supervisor = createActor(
       live(seams.charts?.supervisor ?? supervisorChart, {
@@ -363,12 +381,17 @@ export class RunningRuntime implements Runtime {
       endedHere: this.#endedHere.get(address) ?? 0,
       onProgress: (row, progress) => this.#tell({ type: 'progress', kind: row.kind, id: row.id, progress }),
       elsewhere: (row, message) => this.#placement.elsewhere(session.directory, row, message),
+      isDisabled: () => this.#isDisabled(life),
       onUp: (up) => this.#starting?.(up),
       onOver: (ended) => this.#nodeOver(session, ended),
       log: this.#log.about({ node: address, topic }, `${address}: `),
     })
     session.lives.set(address, life)
     life.start()
+  }
+
+  #isDisabled(life: NodeLife): boolean {
+    return this.#session?.directory.services.get(life.registration.id)?.disabled === true
   }
 
   #nodeOver(session: Session, life: NodeLife): void {
@@ -414,7 +437,8 @@ export class RunningRuntime implements Runtime {
       drain: () => life().send({ type: 'drain', reason: 'drained by an administrator' }),
       start: () => {
         const running = this.#session?.lives.get(address)
-        if (running?.state === 'draining') return running.send({ type: 'resume' })
+        if (running?.state === 'draining')
+          return running.send({ type: 'resume', disabled: this.#isDisabled(running) })
         if (running !== undefined) throw new RekindleError('node_running', `the node ${address} is running`)
         this.#supervise({ type: 'node.start', address, at: this.#environment.monotonic() })
       },
@@ -436,77 +460,15 @@ export class RunningRuntime implements Runtime {
   }
 
   nodes(): readonly NodeView[] {
-    const { directory, lives } = this.#sessionOrThrow()
-    const givenUp = (this.#supervisor.getSnapshot().context as SupervisorContext).nodes
-    return [...directory.services.values()].map((service) => {
-      const address = `${service.host}@${service.backend}`
-      const life = lives.get(address)
-      return {
-        host: service.host,
-        cluster: service.cluster,
-        backend: service.backend,
-        address,
-        incarnation: service.incarnation,
-        state: service.state,
-        cleanup_done: service.cleaned_incarnation === service.incarnation,
-        disabled: service.disabled,
-        here:
-          life === undefined || life.registration.id !== service.id
-            ? null
-            : { state: life.state, working_on: life.held.map(({ kind, id }) => ({ kind, id })) },
-        given_up: givenUp[address]?.given_up ?? null,
-      }
-    })
+    return this.#views.nodes()
   }
 
-  async clusters(): Promise<readonly ClusterStatus[]> {
-    const { directory, store } = this.#sessionOrThrow()
-    return Promise.all(
-      directory.views().map(async (view) => ({
-        ...view,
-        nodes: this.nodes()
-          .filter(({ cluster, backend }) => `${cluster}@${backend}` === view.topic)
-          .map(({ host }) => host),
-        queued: await store.count({ worker: view.topic, taken: false }),
-      })),
-    )
+  clusters(): Promise<readonly ClusterStatus[]> {
+    return this.#views.clusters()
   }
 
-  async stuck(): Promise<readonly Stuck[]> {
-    const { directory, store } = this.#sessionOrThrow()
-    const stuck: Stuck[] = []
-    for (const call of this.#calls.leftovers()) {
-      const message = `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`
-      if (!call.can_fence)
-        for (const key of call.touches) stuck.push({ ...refFrom(key), reason: 'leftover_call', message })
-      else if (await this.#isUnfenced(store, call))
-        stuck.push({
-          ...refFrom(call.key),
-          reason: 'leftover_call',
-          message: `${message}, or for the backend to take the mark of its fence`,
-        })
-    }
-    for (const { topic, up } of directory.views()) {
-      const { rows } = await store.list({ worker: topic, taken: false }, { limit: 1_000 })
-      for (const row of rows as unknown as ResourceRow[]) {
-        const failures = row.operation?.cleanup?.failures ?? 0
-        if (!up)
-          stuck.push({
-            kind: row.kind,
-            id: row.id,
-            reason: 'no_node_up',
-            message: `no node of ${topic} is up; start one`,
-          })
-        else if (failures > 0)
-          stuck.push({
-            kind: row.kind,
-            id: row.id,
-            reason: 'cleanup_failing',
-            message: `its cleanup failed ${failures} times: ${row.operation!.cleanup!.reason}`,
-          })
-      }
-    }
-    return stuck
+  stuck(): Promise<readonly Stuck[]> {
+    return this.#views.stuck()
   }
 
   async quotas(): Promise<readonly QuotaRow[]> {
@@ -515,13 +477,6 @@ export class RunningRuntime implements Runtime {
 
   async setQuota(project: string, limits: QuotaLimits): Promise<QuotaRow> {
     return this.#call(({ store }) => setLimits(this.#types, store, project, limits))
-  }
-
-  /** Aborted well over the grace, and its claim still stands: the mark that would end it can't be raised. */
-  async #isUnfenced(store: Store, { key, fence, aborted_at }: Call): Promise<boolean> {
-    const { abort_grace_ms } = this.settings
-    if (this.#environment.now() - aborted_at! <= 2 * abort_grace_ms) return false
-    return ((await store.get(key)) as ResourceRow | undefined)?.fence === fence
   }
 
   // ---- operations ----
@@ -718,6 +673,7 @@ export class RunningRuntime implements Runtime {
         this.#abortOlder(row as unknown as ResourceRow)
         this.#waits.see(row as unknown as ResourceRow)
       } else if (row.kind === 'beat') this.#measures.beat(row.id)
+      else if (row.kind === 'service') this.#tellLife(key, row as unknown as ServiceRow)
     tellChanges(commit, (event) => this.#tell(event))
   }
 
@@ -728,6 +684,12 @@ export class RunningRuntime implements Runtime {
     this.#calls.abortUpTo(key, row.fence - 1, new Aborted('superseded', 'its claim is over'))
     if (row.operation?.cancel_requested_at != null)
       this.#calls.abortUpTo(key, row.fence, new Aborted('cancelled', 'it was cancelled'))
+  }
+
+  /** A life of this process learns at once what an administrator says of it. */
+  #tellLife(key: string, service: ServiceRow): void {
+    for (const life of this.#session?.lives.values() ?? [])
+      if (life.registration.serviceKey === key) life.send({ type: service.disabled ? 'disable' : 'enable' })
   }
 
   #tell(event: RuntimeEvent): void {

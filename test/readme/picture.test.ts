@@ -71,7 +71,9 @@ describe('the picture of a volume', () => {
 
   test('shows with detail `all` who has it inside a transitional status', () => {
     const text = toMermaid(volume, { detail: 'all' })
-    expect(text).toContain('s_extending__queued -->|"claim [isServiceUp, isOfTopic]"| s_extending__working')
+    expect(text).toContain(
+      's_extending__queued -->|"claim [isServiceUp, isNodeEnabled, isOfTopic]"| s_extending__working',
+    )
   })
 })
 
