@@ -24,11 +24,20 @@ export class Client {
   readonly url: string
   readonly environment: Environment
 
-  constructor(url: string, environment = realEnvironment()) {
+  readonly #token: string | null
+
+  constructor(
+    url: string,
+    {
+      environment = realEnvironment(),
+      token = null,
+    }: { environment?: Environment; token?: string | null } = {},
+  ) {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw usage(`'${url}' is not the URL of a rekindle serve, such as http://127.0.0.1:7878`)
     this.url = url.replace(/\/+$/, '')
     this.environment = environment
+    this.#token = token
   }
 
   /** The JSON of a good answer. Throws Exit for any other. */
@@ -82,7 +91,11 @@ export class Client {
     const url = new URL(`${this.url}/${path.map(segment).join('/')}`)
     for (const [name, value] of Object.entries(asked.query ?? {}))
       if (value !== undefined) url.searchParams.set(name, value)
-    const headers = { ...asked.headers, ...(asked.body && { 'content-type': 'application/json' }) }
+    const headers = {
+      ...asked.headers,
+      ...(asked.body && { 'content-type': 'application/json' }),
+      ...(this.#token !== null && { authorization: `Bearer ${this.#token}` }),
+    }
     try {
       return await fetch(url, {
         method,

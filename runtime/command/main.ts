@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { addCheckCommand } from './check.ts'
+import { addConfigCommands } from './config_command.ts'
 import { addDemoCommand } from './demo_command.ts'
 import { addEventsCommand } from './events.ts'
 import { EXIT, Exit } from './exit.ts'
@@ -26,6 +27,7 @@ const program = new Command('rekindle')
   .showHelpAfterError("('rekindle --help' tells more)")
 withExample(program, 'rekindle serve')
 addServeCommand(program)
+addConfigCommands(program)
 addDemoCommand(program)
 addResourceCommands(program)
 addNodeCommands(program)

@@ -2,11 +2,13 @@
 
 import { type Command, Option } from 'commander'
 import { Client } from './client.ts'
-import { usage } from './exit.ts'
+import { Exit, usage } from './exit.ts'
+import { tokenFrom } from './token.ts'
 
 export interface ClientOptions {
   readonly url: string
   readonly json?: true
+  readonly tokenFile?: string
 }
 
 export const DEFAULT_URL = 'http://127.0.0.1:7878'
@@ -15,6 +17,11 @@ export const DEFAULT_URL = 'http://127.0.0.1:7878'
 export function clientCommand(program: Command, usageLine: string, what: string, example: string): Command {
   return withExample(program.command(usageLine).description(what), example)
     .addOption(new Option('--url <url>', 'where rekindle serves').env('REKINDLE_URL').default(DEFAULT_URL))
+    .addOption(
+      new Option('--token-file <file>', 'the token of the server; also REKINDLE_TOKEN').env(
+        'REKINDLE_TOKEN_FILE',
+      ),
+    )
     .option('--json', 'print one JSON value')
 }
 
@@ -24,8 +31,26 @@ export function withExample(command: Command, ...examples: readonly string[]): C
   return command.addHelpText('after', `\n${examples.length === 1 ? 'Example' : 'Examples'}:${lines}`)
 }
 
-export function clientFor({ url }: ClientOptions): Client {
-  return new Client(url)
+export function clientFor({ url, tokenFile }: ClientOptions): Client {
+  try {
+    return new Client(url, { token: tokenFrom(tokenFile) })
+  } catch (error) {
+    throw error instanceof Exit ? error : usage((error as Error).message)
+  }
+}
+
+/** Collects an option that may be given several times. */
+export function repeated(given: string, before: readonly string[] = []): readonly string[] {
+  return [...before, given]
+}
+
+/** One of a few words. */
+export function oneOf<Word extends string>(name: string, words: readonly Word[]): (given: string) => Word {
+  return (given) => {
+    const found = words.find((word) => word === given)
+    if (found === undefined) throw usage(`${name} ${given}: say one of ${words.join(', ')}`)
+    return found
+  }
 }
 
 /** Collects `--set name=value`: JSON where it is JSON, else text. A value of `"12"` in quotes is text. */

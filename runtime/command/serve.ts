@@ -5,78 +5,64 @@ import { existsSync } from 'node:fs'
 import { delimiter, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { jsonStore } from '../../store/index.ts'
-import { fileDriver } from '../drivers/file.ts'
-import { noopDriver } from '../drivers/noop.ts'
-import { qemuDriver } from '../drivers/qemu.ts'
-import { slowed } from '../drivers/slowed.ts'
 import { createDoor, isLoopback, type Listening, listen } from '../http/index.ts'
 import {
-  backup,
   createRuntime,
   DefinitionError,
-  type Driver,
   type Environment,
-  type LogEntry,
-  type NodeConfig,
   RekindleError,
   type ResourceRow,
   type Runtime,
   realEnvironment,
-  type Settings,
   StoreError,
-  snapshot,
-  volume,
 } from '../index.ts'
 import { EXIT, Exit, usage } from './exit.ts'
 import { DEFAULT_URL } from './options.ts'
-import { dayAndTime, plain, print, tell } from './output.ts'
+import { print } from './output.ts'
+import { logOf } from './serve_log.ts'
+import { planFrom, type ServeFlags, type ServePlan } from './serve_plan.ts'
 
-export interface ServeOptions {
-  readonly data: string
-  readonly port: number
-  readonly host: string
-  readonly nodes?: readonly string[]
-  /** Of the nodes that run where none are given. */
-  readonly driver?: string
-  readonly settings?: string
-  readonly workMs?: number
-}
-
-const DEFAULT_DRIVER = 'file'
-
-export async function serve(options: ServeOptions): Promise<void> {
+export async function serve(flags: ServeFlags): Promise<void> {
   const environment = realEnvironment()
-  const log = ({ level, message }: LogEntry) => {
-    if (level !== 'debug') tell(`${dayAndTime(environment.now())}  ${plain(message)}`)
-  }
+  const plan = await planFrom(flags, environment)
+  const log = await logOf(plan.log, environment)
   const say = (message: string) => log({ level: 'info', message, fields: {} })
-  const nodes = nodesFrom(options, environment)
-  const settings = settingsGiven(options.settings)
 
   // The door is there first: a port that is taken is told before anything starts.
   const starting = async () =>
     Response.json({ error: { code: 'stopped', message: 'it is starting; try again' } }, { status: 503 })
   let answer: (request: Request) => Promise<Response> = starting
-  const listening = await listen((request) => answer(request), options).catch((error) => {
-    throw worded(error, options)
+  const listening = await listen((request) => answer(request), plan).catch((error) => {
+    throw worded(error, plan)
   })
   let runtime: Runtime
   try {
     runtime = await createRuntime({
-      store: jsonStore(join(options.data, 'store')),
-      resources: [volume, snapshot, backup],
-      nodes: nodes.map(({ config }) => config),
-      settings,
+      store: jsonStore(join(plan.data, 'store')),
+      resources: plan.types,
+      nodes: plan.nodes.map(({ config }) => config),
+      settings: plan.settings,
+      placement: plan.placement,
       environment,
       log,
     })
   } catch (error) {
     await listening.close()
-    throw worded(error, options)
+    throw worded(error, plan)
   }
-  const door = createDoor(runtime, { loopback: isLoopback(options.host), environment, log })
+  const { token } = plan
+  const door = createDoor(runtime, {
+    ...{ loopback: isLoopback(plan.host), environment, log },
+    ...(token !== null && { token }),
+  })
   answer = (request) => door.fetch(request)
-  banner(options, listening, nodes)
+  if (plan.log.format === 'text') banner(plan, listening)
+  else
+    log({
+      level: 'info',
+      message: `serves at ${listening.url}`,
+      fields: { url: listening.url, data: plan.data },
+    })
   await signalled(runtime, environment, say)
   door.close()
   await listening.close()
@@ -84,55 +70,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.exit(EXIT.done)
 }
 
-interface NamedNode {
-  readonly topic: string
-  readonly config: NodeConfig
-}
-
-/** `cluster@backend:host,host`; a place and a driver a cluster@backend, shared by its nodes. */
-function nodesFrom(
-  { nodes, driver: named = DEFAULT_DRIVER, data, workMs }: ServeOptions,
-  environment: Environment,
-): NamedNode[] {
-  const backends: Record<string, (topic: string) => Driver> = {
-    file: (topic) => fileDriver(join(data, 'images', topic)),
-    qemu: (topic) => qemuDriver(join(data, 'qcow2', topic)),
-    noop: () => noopDriver(),
-  }
-  if (!Object.hasOwn(backends, named))
-    throw usage(`--driver ${named}: there is no such driver, only ${Object.keys(backends).join(', ')}`)
-  const drivers = new Map<string, Driver>()
-  return (nodes ?? [`demo@${named}:h1,h2,h3`]).flatMap((given) => {
-    const [, cluster, backend, hosts] = /^([^@:,]+)@([^@:,]+):([^@:]+)$/.exec(given) ?? []
-    if (!cluster || !backend || !hosts)
-      throw usage(`--nodes ${given}: say cluster@backend:host,host, for example demo@file:h1,h2,h3`)
-    if (!Object.hasOwn(backends, backend))
-      throw usage(
-        `--nodes ${given}: there is no backend '${backend}', only ${Object.keys(backends).join(', ')}`,
-      )
-    const topic = `${cluster}@${backend}`
-    const made = drivers.get(topic) ?? backends[backend]!(topic)
-    drivers.set(topic, made)
-    const driver = workMs ? slowed(made, workMs, environment) : made
-    return hosts.split(',').map((host) => ({ topic, config: { cluster, backend, host, driver } }))
-  })
-}
-
-function settingsGiven(text: string | undefined): Partial<Settings> {
-  if (text === undefined) return {}
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch {
-    // Told below.
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw usage(`--settings ${text}: say a JSON object, for example '{"heartbeat_ms":500}'`)
-  return value as Partial<Settings>
-}
-
 /** What keeps a start from working, in words, with what to do about it. */
-function worded(error: unknown, { host, port, data }: ServeOptions): unknown {
+function worded(error: unknown, { host, port, data }: ServePlan): unknown {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'EADDRINUSE')
     return new Exit(
@@ -153,16 +92,17 @@ function worded(error: unknown, { host, port, data }: ServeOptions): unknown {
   return error
 }
 
-function banner({ data, host }: ServeOptions, { url }: Listening, nodes: readonly NamedNode[]): void {
+function banner({ file, data, nodes, token }: ServePlan, { url }: Listening): void {
   const call = howToCall()
   const to = url === DEFAULT_URL ? '' : ` --url ${url}`
   print(`rekindle serves at ${url}`)
+  if (file !== null) print(`  config  ${resolve(file)}`)
   print(`  data    ${resolve(data)}`)
   for (const topic of new Set(nodes.map((node) => node.topic))) {
     const hosts = nodes.filter((node) => node.topic === topic).map(({ config }) => config.host)
     print(`  ${hosts.length === 1 ? 'node ' : 'nodes'}   ${hosts.join(', ')} of ${topic}`)
   }
-  if (!isLoopback(host)) print(`  Anyone who reaches ${host} may do anything here: there are no passwords.`)
+  if (token !== null) print('  Clients need the token: --token-file FILE, or REKINDLE_TOKEN.')
   print('Try, in another terminal:')
   print(`  ${call} create volume --set name=data --set size=1 --wait${to}`)
   print(`  ${call} list volume${to}`)

@@ -164,7 +164,12 @@ test.each([
     'fence_after_ms is 8000',
   ],
   ['a port that is none', ['--port', '70000'], '--port 70000'],
-  ['an address of another machine', ['--host', '192.0.2.1'], 'no address of this machine'],
+  [
+    'an address of another machine',
+    ['--host', '192.0.2.1'],
+    'other machines can reach it, so a token is needed',
+  ],
+  ['a log that is none', ['--log', 'xml'], '--log xml: say one of text, json'],
 ])('%s: refused at start with 2', async (_, args, message) => {
   const given = args.includes('--port') ? args : ['--port', '0', ...args]
   const { code, stderr } = await ends(['serve', '--data', at('never'), ...given])

@@ -72,7 +72,7 @@ export async function run(
   options: { cwd?: string; env?: object } = {},
 ): Promise<Running> {
   const main = await builtCommand()
-  const { REKINDLE_URL: _, ...inherited } = process.env
+  const { REKINDLE_URL: _, REKINDLE_TOKEN: __, REKINDLE_TOKEN_FILE: ___, ...inherited } = process.env
   const child = spawn(process.execPath, [main, ...args], {
     cwd: options.cwd,
     env: { ...inherited, ...options.env },

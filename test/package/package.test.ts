@@ -19,7 +19,7 @@ interface PackageJson {
 const run = promisify(execFile)
 const tsc = join(root, 'node_modules/.bin/tsc')
 /** Not needed by a program that embeds the runtime. */
-const DOORS = ['hono', '@hono/node-server', 'commander', '@xstate/graph']
+const DOORS = ['hono', '@hono/node-server', 'commander', 'pino', '@xstate/graph']
 
 let folder: string
 let app: string
