@@ -6,11 +6,13 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
 import { addCheckCommand } from './check.ts'
+import { addCleanupCommand, addClusterActions } from './cluster_actions.ts'
 import { addConfigCommands } from './config_command.ts'
 import { addDemoCommand } from './demo_command.ts'
 import { addEventsCommand } from './events.ts'
 import { EXIT, Exit } from './exit.ts'
 import { addExploreCommand } from './explore.ts'
+import { addNodeActions } from './node_actions.ts'
 import { addNodeCommands } from './nodes.ts'
 import { withExample } from './options.ts'
 import { printJson, tell } from './output.ts'
@@ -18,6 +20,7 @@ import { addQuotaCommands } from './quotas.ts'
 import { addResourceCommands } from './resources.ts'
 import { addServeCommand } from './serve_command.ts'
 import { addSimulateCommand } from './simulate.ts'
+import { addStuckCommand } from './stuck.ts'
 import { OperationFailed } from './wait.ts'
 
 const program = new Command('rekindle')
@@ -31,6 +34,10 @@ addConfigCommands(program)
 addDemoCommand(program)
 addResourceCommands(program)
 addNodeCommands(program)
+addNodeActions(program)
+addClusterActions(program)
+addCleanupCommand(program)
+addStuckCommand(program)
 addQuotaCommands(program)
 addEventsCommand(program)
 addExploreCommand(program)

@@ -1,15 +1,9 @@
-// nodes, clusters, stuck, node kill|drain|start: who works, and what does not get on.
+// nodes, clusters: who works, and what waits.
 
 import type { Command } from 'commander'
-import type { ClusterStatus, NodeView, Stuck } from '../index.ts'
-import { type ClientOptions, clientCommand, clientFor, withExample } from './options.ts'
-import { plain, print, printJson, tableOf } from './output.ts'
-
-const SAID = {
-  kill: 'is killed: what it worked on is put right by the others once they see that it is down',
-  drain: 'takes nothing new and finishes what it has',
-  start: 'is starting',
-} as const
+import type { ClusterStatus, NodeView } from '../index.ts'
+import { type ClientOptions, clientCommand, clientFor } from './options.ts'
+import { print, printJson, tableOf } from './output.ts'
 
 export function addNodeCommands(program: Command): void {
   clientCommand(program, 'nodes', 'list the nodes and what they work on', 'rekindle nodes').action(
@@ -52,44 +46,9 @@ export function addNodeCommands(program: Command): void {
       ),
     )
   })
-
-  clientCommand(program, 'stuck', 'list what does not get on by itself, and why', 'rekindle stuck').action(
-    async (options: ClientOptions) => {
-      const { stuck } = await clientFor(options).ask<{ stuck: Stuck[] }>('GET', ['stuck'])
-      if (options.json) return printJson(stuck)
-      if (stuck.length === 0) return print('nothing is stuck')
-      print(
-        tableOf(
-          ['KIND', 'ID', 'REASON', 'WHY'],
-          stuck.map(({ kind, id, reason, message }) => [kind, id, reason, message]),
-        ),
-      )
-    },
-  )
-
-  const node = withExample(
-    program.command('node').description('kill, drain or start a node'),
-    'rekindle node kill h1',
-  )
-  for (const [action, what] of [
-    ['kill', 'end a node at once, as a crash would'],
-    ['drain', 'let a node finish what it has and take nothing new'],
-    ['start', 'start a node that was killed'],
-  ] as const)
-    clientCommand(node, `${action} <host>`, what, `rekindle node ${action} h1`).action(
-      async (host: string, options: ClientOptions) => {
-        const answer = await clientFor(options).ask<{ node: NodeView | null }>('POST', [
-          'nodes',
-          host,
-          action,
-        ])
-        if (options.json) printJson(answer)
-        else print(plain(`${host} ${SAID[action]}`))
-      },
-    )
 }
 
-function stateOf({ state, here, disabled, given_up, cleanup_done }: NodeView): string {
+export function stateOf({ state, here, disabled, given_up, cleanup_done }: NodeView): string {
   const now = state === 'up' && here !== null ? here.state : state
   const notes = [
     ...(state === 'up' && here === null ? ['not answering'] : []),

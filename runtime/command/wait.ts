@@ -4,7 +4,8 @@
 import type { ResourceRow } from '../index.ts'
 import type { Ask, Client, Settlement } from './client.ts'
 import { EXIT, Exit } from './exit.ts'
-import { plain, tell, whoHas } from './output.ts'
+import { tell, whoHas } from './output.ts'
+import { ProgressLine } from './progress_line.ts'
 
 const ASK_FOR_S = 20
 const RETRY_MS = 500
@@ -36,7 +37,7 @@ export async function waitFor(
 ): Promise<ResourceRow> {
   const name = `${first.row.kind} ${first.id}`
   const over = new AbortController()
-  const line = new ProgressLine(name)
+  const line = new OperationLine(name)
   const onInterrupt = () => {
     line.end()
     tell(`not waiting any longer; the operation goes on: 'rekindle show ${name}' tells how it stands`)
@@ -94,7 +95,7 @@ function failed(settlement: Settlement): never {
 async function watch(
   client: Client,
   row: ResourceRow,
-  line: ProgressLine,
+  line: OperationLine,
   signal: AbortSignal,
 ): Promise<void> {
   const { kind, id } = row
@@ -113,17 +114,10 @@ async function watch(
   }
 }
 
-/** One line that rewrites itself on a terminal; else a line a change. */
-class ProgressLine {
-  readonly #name: string
-  readonly #rewrites = process.stderr.isTTY === true
+/** What is to be seen of one operation. */
+class OperationLine extends ProgressLine {
   #status = ''
-  #last = ''
   #version = 0
-
-  constructor(name: string) {
-    this.#name = name
-  }
 
   row(row: ResourceRow): void {
     if (row.version <= this.#version) return
@@ -135,19 +129,6 @@ class ProgressLine {
   }
 
   progress(fraction: number, note: string): void {
-    if (this.#rewrites) this.say(`${this.#status} ${Math.floor(fraction * 100)} % ${note}`)
-  }
-
-  say(text: string): void {
-    if (text === this.#last) return
-    this.#last = text
-    const line = plain(`${this.#name}: ${text}`)
-    if (this.#rewrites) process.stderr.write(`\r\x1b[2K${line.slice(0, (process.stderr.columns || 80) - 1)}`)
-    else tell(line)
-  }
-
-  end(): void {
-    if (this.#rewrites && this.#last !== '') process.stderr.write('\n')
-    this.#last = ''
+    this.flicker(`${this.#status} ${Math.floor(fraction * 100)} % ${note}`)
   }
 }
