@@ -7,7 +7,7 @@ import { isCreate, type ResourceType } from './definition.ts'
 import { BrokenInvariant } from './error.ts'
 import type { AcceptEvent } from './event.ts'
 import { type Ending, type ResourceEvent, statePathOf } from './resource.ts'
-import { isGone, type Json, type Ref, type ResourceRow, type RowError, refOf } from './row.ts'
+import { isGone, type Json, type Ref, type ResourceRow, type RowError, refOf, sameRef } from './row.ts'
 import type { Command, Step } from './step.ts'
 import { startsOf, USED } from './table.ts'
 
@@ -18,6 +18,8 @@ export interface Accepted {
   readonly row: ResourceRow
   /** All rows that change, each with `version` + 1; `row` is the first. */
   readonly changes: readonly ResourceRow[]
+  /** The same rows as they were and as they will be, in the same order. */
+  readonly steps: readonly RowStep[]
   /** Rows that were read for a guard and do not change: they bind as well (no write skew). */
   readonly read: readonly ResourceRow[]
   /** What the runtime runs once the changes are durable. */
@@ -26,6 +28,12 @@ export interface Accepted {
     readonly before: ResourceRow
     readonly row: ResourceRow
   }[]
+}
+
+/** One row of a decision; `before` of a new one has version 0. */
+export interface RowStep {
+  readonly before: ResourceRow
+  readonly after: ResourceRow
 }
 
 /** Nothing changes. */
@@ -56,35 +64,46 @@ const keyOf = (ref: Ref): string => `${ref.kind}/${ref.id}`
  * The rows besides its own that a decision needs. A held row's holder brings rows of its own, so ask again
  * with what was loaded until nothing new is named.
  */
-export function relatedRefs(types: Types, row: ResourceRow, event: ResourceEvent, loaded: Rows): Ref[] {
-  const refs = new Map<string, Ref>()
-  const add = (ref: Ref | null) => {
-    if (ref !== null) refs.set(keyOf(ref), ref)
-  }
-  const addTaking = (of: ResourceRow) => {
-    add(parentRef(types, of.kind, of.data))
-    if (of.operation !== null)
-      for (const ref of takenRefs(types, of.kind, of.operation.name, of.operation.input)) add(ref)
-  }
-  for (const ref of askedRefs(types, row, event)) add(ref)
-  if (row.version > 0 && event.type !== 'progress' && event.type !== 'claim') addTaking(row)
+export function relatedRefs(
+  types: Types,
+  row: ResourceRow,
+  event: ResourceEvent,
+  loaded: Rows,
+): readonly Ref[] {
+  const refs = [...askedRefs(types, row, event)]
+  if (row.version > 0 && event.type !== 'progress' && event.type !== 'claim')
+    refs.push(...takingRefs(types, row))
   // A force operation takes the row away from whoever holds it.
   if (row.held_by !== null && types.get(row.kind)!.table.operations[event.type] !== undefined) {
-    add(refOf(row.held_by))
+    refs.push(refOf(row.held_by))
     const holder = loaded.get(keyOf(row.held_by))
-    if (holder !== undefined) addTaking(holder)
+    if (holder !== undefined) refs.push(...takingRefs(types, holder))
   }
-  refs.delete(keyOf(row))
-  return [...refs.values()]
+  // Most events are about one row alone.
+  return refs.length === 0 ? NO_REFS : distinct(refs).filter((ref) => !sameRef(ref, row))
+}
+
+const NO_REFS: readonly Ref[] = []
+
+function distinct(refs: readonly Ref[]): Ref[] {
+  return [...new Map(refs.map((ref) => [keyOf(ref), ref])).values()]
+}
+
+/** The parent of a row, and what its running operation takes. */
+function takingRefs(types: Types, { kind, data, operation }: ResourceRow): readonly Ref[] {
+  const parent = parentRef(types, kind, data)
+  const taken = operation === null ? NO_REFS : takenRefs(types, kind, operation.name, operation.input)
+  return parent === null ? taken : [parent, ...taken]
 }
 
 /** The rows that take part in the operation asked for, if the event asks for one: its guards see them. */
-export function askedRefs(types: Types, row: ResourceRow, event: ResourceEvent): Ref[] {
+export function askedRefs(types: Types, row: ResourceRow, event: ResourceEvent): readonly Ref[] {
   const operation = types.get(row.kind)!.table.operations[event.type]
-  if (operation === undefined) return []
+  if (operation === undefined) return NO_REFS
   const { input } = event as { input: ResourceRow['data'] }
   const parent = parentRef(types, row.kind, isCreate(operation) ? input : row.data)
-  return [...(parent === null ? [] : [parent]), ...takenRefs(types, row.kind, event.type, input)]
+  const taken = takenRefs(types, row.kind, event.type, input)
+  return parent === null ? taken : [parent, ...taken]
 }
 
 /** The topic whose cluster row binds this event: its freeze refuses what the table says `unless_frozen` of. */
@@ -93,25 +112,43 @@ export function boundCluster(types: Types, row: ResourceRow, event: ResourceEven
 }
 
 /** The rows a running operation holds or uses. */
-export function takenRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
-  return [...holdRefs(types, kind, name, input), ...useRefs(types, kind, name, input)]
+export function takenRefs(
+  types: Types,
+  kind: string,
+  name: string,
+  input: ResourceRow['data'],
+): readonly Ref[] {
+  const held = holdRefs(types, kind, name, input)
+  const used = useRefs(types, kind, name, input)
+  return used.length === 0 ? held : [...held, ...used]
 }
 
 /** The rows a running operation holds, as its input names them. */
-export function holdRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
+export function holdRefs(
+  types: Types,
+  kind: string,
+  name: string,
+  input: ResourceRow['data'],
+): readonly Ref[] {
   return refsNamed(types.get(kind)!.table.operations[name]?.holds, input)
 }
 
 /** The rows a running operation uses, as its input names them. */
-export function useRefs(types: Types, kind: string, name: string, input: ResourceRow['data']): Ref[] {
+export function useRefs(
+  types: Types,
+  kind: string,
+  name: string,
+  input: ResourceRow['data'],
+): readonly Ref[] {
   return refsNamed(types.get(kind)!.table.operations[name]?.uses, input)
 }
 
 function refsNamed(
   named: { readonly [kind: string]: { readonly id: string } } | undefined,
   input: ResourceRow['data'],
-): Ref[] {
-  return Object.entries(named ?? {}).flatMap(([kind, { id }]) => idsIn(input[id]).map((id) => ({ kind, id })))
+): readonly Ref[] {
+  if (named === undefined) return NO_REFS
+  return Object.entries(named).flatMap(([kind, { id }]) => idsIn(input[id]).map((id) => ({ kind, id })))
 }
 
 /** One id, a list of them, or none. */
@@ -123,8 +160,9 @@ function idsIn(value: Json | undefined): readonly string[] {
 /** The resource that this one belongs to, as its data names it. */
 export function parentRef(types: Types, kind: string, data: ResourceRow['data']): Ref | null {
   const parent = types.get(kind)!.table.parent
-  const [id] = parent === undefined ? [] : idsIn(data[parent.id])
-  return id === undefined ? null : { kind: parent!.kind, id }
+  if (parent === undefined) return null
+  const [id] = idsIn(data[parent.id])
+  return id === undefined ? null : { kind: parent.kind, id }
 }
 
 /**
@@ -140,7 +178,7 @@ class Deciding {
   readonly #types: Types
   readonly #related: Rows
   /** Rows after the steps so far, in the order of their first change. */
-  readonly #next = new Map<string, { before: ResourceRow; row: ResourceRow }>()
+  readonly #next = new Map<string, RowStep>()
   readonly #commands: { type: string; before: ResourceRow; row: ResourceRow }[] = []
   #refused: Refused | null = null
 
@@ -155,13 +193,14 @@ class Deciding {
     if (missing !== null) return missing
     this.#step(row, operation === undefined ? event : { ...event, related: this.#relatedByKind(row, event) })
     if (this.#refused !== null) return this.#refused
-    const changes = [...this.#next.values()].map((change) => change.row)
+    const steps = [...this.#next.values()]
+    const changes = steps.map(({ after }) => after)
     const read: ResourceRow[] = []
     // Only an accept's guards look at related rows; elsewhere an unchanged one need not bind.
     if (operation !== undefined)
       for (const [key, related] of this.#related)
         if (related !== undefined && !this.#next.has(key)) read.push(related)
-    return { accepted: true, row: changes[0]!, changes, read, commands: this.#commands }
+    return { accepted: true, row: changes[0]!, changes, steps, read, commands: this.#commands }
   }
 
   /** A parent or a row to hold that is not there, or not any more, or belongs to another cluster. */
@@ -193,7 +232,8 @@ class Deciding {
   #unusable(row: ResourceRow, event: ResourceEvent): Refused | null {
     const { uses } = this.#types.get(row.kind)!.table.operations[event.type]!
     const { input } = event as { input: ResourceRow['data'] }
-    for (const [kind, { id, from }] of Object.entries(uses ?? {}))
+    if (uses === undefined) return null
+    for (const [kind, { id, from }] of Object.entries(uses))
       for (const ref of idsIn(input[id]).map((id) => ({ kind, id }))) {
         const { status } = this.#related.get(keyOf(ref))!
         if (!from.includes(status))
@@ -227,7 +267,7 @@ class Deciding {
     // A row stepped twice in one decision is still one swap.
     this.#next.set(key, {
       before: earlier?.before ?? before,
-      row: earlier ? { ...row, version: earlier.row.version } : row,
+      after: earlier ? { ...row, version: earlier.after.version } : row,
     })
     for (const command of step.commands) if (!this.#askOthers(command, before, row, event)) return false
     return true
@@ -269,7 +309,7 @@ class Deciding {
   }
 
   #tell(ref: Ref, event: ResourceEvent): boolean {
-    const row = this.#next.get(keyOf(ref))?.row ?? this.#related.get(keyOf(ref))
+    const row = this.#next.get(keyOf(ref))?.after ?? this.#related.get(keyOf(ref))
     // A parent or held row can't vanish while it is counted on: it has a child or a holder.
     if (row === undefined) throw new BrokenInvariant(`${event.type} needs ${keyOf(ref)}, which is absent`)
     return this.#step(row, event)
@@ -290,7 +330,7 @@ class Deciding {
   #tellHeld(row: ResourceRow, event: ResourceEvent): boolean {
     if (row.operation === null) return true
     return holdRefs(this.#types, row.kind, row.operation.name, row.operation.input).every((ref) => {
-      const held = this.#next.get(keyOf(ref))?.row ?? this.#related.get(keyOf(ref))
+      const held = this.#next.get(keyOf(ref))?.after ?? this.#related.get(keyOf(ref))
       // A force operation took the row away: this operation holds it no longer.
       if (held?.held_by?.kind !== row.kind || held.held_by.id !== row.id) return true
       return this.#tell(ref, event)

@@ -286,9 +286,10 @@ function topicChecked(
   row: ResourceRow,
   input: JsonObject,
 ): JsonObject {
-  const topic = operation.at?.(row, input as never)
+  if (operation.at === undefined) return input
+  const topic = operation.at(row, input as never)
   const topics = directory.views().map((view) => view.topic)
-  if (topic !== undefined && !topics.includes(topic)) throw unknownCluster(topic, topics)
+  if (!topics.includes(topic)) throw unknownCluster(topic, topics)
   return input
 }
 

@@ -2,7 +2,14 @@
 // sent, rung, driven or answered before the change it follows from is on disk. The points at which a crash
 // can happen are numbered; tests use the numbers.
 
-import { boundCluster, decide, type Refused, relatedRefs, type Types } from '../machines/decision.ts'
+import {
+  boundCluster,
+  decide,
+  type Refused,
+  type RowStep,
+  relatedRefs,
+  type Types,
+} from '../machines/decision.ts'
 import { BrokenInvariant } from '../machines/error.ts'
 import { countQuota, type QuotaRow, quotaChanges } from '../machines/quota.ts'
 import { emptyRow, FORCED, type ResourceEvent } from '../machines/resource.ts'
@@ -30,8 +37,8 @@ export interface Ask {
   readonly ref: Ref
   /** Where a new resource is made: its topic. */
   readonly create_in?: string
-  /** Made anew at each try, over the row found. */
-  readonly event: (row: ResourceRow, rows: ReadonlyMap<Key, StoredRow>) => ResourceEvent
+  /** Made anew at each try, over the row found and the row that binds. */
+  readonly event: (row: ResourceRow, bound: StoredRow | undefined) => ResourceEvent
   /** Another row that the event looks at and that binds: the service row of a claim or finish (rule R5). */
   readonly binds?: Key
   /** An accept under a request id: written in the same transaction, expected to be absent. */
@@ -52,13 +59,12 @@ const MOST_TRIES = 1_000
  * store refuses or is lost.
  */
 export async function commit(types: Types, store: Store, ask: Ask, runner: Runner): Promise<Outcome> {
-  let pass = () => {}
-  for (let tries = 0; tries < MOST_TRIES; tries++) {
-    const outcome = await tryOnce(types, store, ask, runner).finally(pass)
-    if (!(outcome instanceof Lost)) return outcome
-    pass = await runner.turns.take(outcome.key)
+  let outcome = await tryOnce(types, store, ask, runner)
+  for (let tries = 1; outcome instanceof Lost && tries < MOST_TRIES; tries++) {
+    const pass = await runner.turns.take(outcome.key)
+    outcome = await tryOnce(types, store, ask, runner).finally(pass)
   }
-  pass()
+  if (!(outcome instanceof Lost)) return outcome
   throw new Error(`${keyOf(ask.ref)}: ${MOST_TRIES} conflicts in a row`)
 }
 
@@ -71,15 +77,23 @@ class Lost {
 }
 
 async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Promise<Outcome | Lost> {
-  const rows = new Map<Key, StoredRow>()
-  const loaded = new Map<Key, ResourceRow | undefined>()
-  const row = await loadRow(store, ask, rows)
+  const key = keyOf(ask.ref)
+  const found = (await store.get(key)) as ResourceRow | undefined
+  const bound = ask.binds === undefined ? undefined : await store.get(ask.binds)
+  const row =
+    found ?? (ask.create_in === undefined ? null : emptyRow(ask.ref.kind, ask.ref.id, ask.create_in))
   if (row === null) return { ok: false, refused: absent(ask.ref) }
-  const asked = ask.event(row, rows)
+  const asked = ask.event(row, bound)
   const topic = boundCluster(types, row, asked)
   const cluster = topic === null ? null : await loadCluster(store, topic)
   const event = topic === null ? asked : ({ ...asked, cluster } as ResourceEvent)
-  await loadRelated(types, store, row, event, loaded)
+  const loaded = new Map<Key, ResourceRow | undefined>()
+  for (;;) {
+    const missing = missingKeys(types, row, event, loaded)
+    if (missing.length === 0) break
+    const related = await Promise.all(missing.map((one) => store.get(one)))
+    for (const [i, one] of missing.entries()) loaded.set(one, related[i] as ResourceRow | undefined)
+  }
 
   const decision = decideOrThrow(types, row, loaded, event)
   if (!decision.accepted) {
@@ -91,7 +105,7 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     version: change.version - 1,
   }))
   for (const read of decision.read) expect.push({ key: keyOf(read), version: read.version })
-  if (ask.binds !== undefined) expect.push({ key: ask.binds, version: rows.get(ask.binds)?.version ?? 0 })
+  if (ask.binds !== undefined) expect.push({ key: ask.binds, version: bound?.version ?? 0 })
   // A freeze that comes between is a conflict: nothing it forbids is let through after it was answered.
   if (topic !== null) expect.push({ key: clusterKey(topic), version: cluster?.version ?? 0 })
   const changes: Change[] = decision.changes.map((change) => ({ put: change as unknown as StoredRow }))
@@ -99,22 +113,23 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     expect.push({ key: requestKey(ask.request.id), version: 0 })
     changes.push({ put: requestRow(ask.request, decision.row) })
   }
-  for (const request of await settledRequests(store, row, loaded, decision.changes)) {
-    expect.push({ key: keyOf(request), version: request.version - 1 })
-    changes.push({ put: request })
+  for (const step of decision.steps) {
+    const id = endedRequest(step)
+    const request = id === null ? undefined : ((await store.get(requestKey(id))) as RequestRow | undefined)
+    if (request === undefined || request.settled !== null) continue
+    expect.push({ key: keyOf(request), version: request.version })
+    changes.push({ put: settledRequest(request, step.after) })
   }
-  const befores = new Map(loaded).set(keyOf(row), row)
-  const steps = decision.changes.map((after) => ({ before: befores.get(keyOf(after))!, after }))
-  for (const [project, amounts] of quotaChanges(types, steps)) {
-    const found = (await store.get(quotaKey(project))) as QuotaRow | undefined
+  for (const [project, amounts] of quotaChanges(types, decision.steps)) {
+    const quota = (await store.get(quotaKey(project))) as QuotaRow | undefined
     // Only who asks for something is refused: what has happened at a backend is counted, whatever the limit.
     const isAsked = types.get(row.kind)!.table.operations[event.type] !== undefined
-    const counted = countQuota(found, project, amounts, isAsked)
+    const counted = countQuota(quota, project, amounts, isAsked)
     if ('refused' in counted) {
       runner.measures.refused(row, event.type, counted.refused)
       return { ok: false, refused: counted.refused }
     }
-    expect.push({ key: quotaKey(project), version: found?.version ?? 0 })
+    expect.push({ key: quotaKey(project), version: quota?.version ?? 0 })
     changes.push({ put: counted.row as unknown as StoredRow })
   }
 
@@ -130,7 +145,7 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     measures.conflict(row.kind, event.type, since)
     return new Lost(result.conflicts[0]!.key)
   }
-  measures.committed(event.type, steps, since)
+  measures.committed(event.type, decision.steps, since)
   for (const command of decision.commands) {
     // Crash point 3: some commands ran, others did not. Each can be lost without harm, as at point 2.
     if (command.type === 'ring') runner.ring(command.row)
@@ -162,62 +177,34 @@ function requestRow(request: { id: string; hash: string }, row: ResourceRow): St
   return made as unknown as StoredRow
 }
 
-/** The request rows of operations that end with these changes: they keep how it ended for a repeated call. */
-async function settledRequests(
-  store: Store,
-  row: ResourceRow,
-  loaded: ReadonlyMap<Key, ResourceRow | undefined>,
-  changes: readonly ResourceRow[],
-): Promise<StoredRow[]> {
-  const settled: StoredRow[] = []
-  for (const change of changes) {
-    const before = keyOf(change) === keyOf(row) ? row : loaded.get(keyOf(change))
-    const operation = before?.operation
-    if (operation?.request_id == null) continue
-    if (change.operation?.accepted_version === operation.accepted_version) continue
-    const request = (await store.get(requestKey(operation.request_id))) as RequestRow | undefined
-    if (request === undefined || request.settled !== null) continue
-    const error =
-      change.operation === null ? change.error : { code: 'forced', message: FORCED, at: change.updated_at }
-    settled.push({
-      ...request,
-      version: request.version + 1,
-      settled: { at: change.updated_at, error },
-    } as unknown as StoredRow)
-  }
-  return settled
+/** The request id of an operation that ends with this change; null where it does not end, or had none. */
+function endedRequest({ before: { operation }, after }: RowStep): string | null {
+  if (operation?.request_id == null) return null
+  return after.operation?.accepted_version === operation.accepted_version ? null : operation.request_id
 }
 
-async function loadRow(store: Store, ask: Ask, rows: Map<Key, StoredRow>): Promise<ResourceRow | null> {
-  const key = keyOf(ask.ref)
-  const [row, bound] = await Promise.all([
-    store.get(key),
-    ask.binds === undefined ? undefined : store.get(ask.binds),
-  ])
-  if (bound !== undefined) rows.set(keyOf(bound), bound)
-  if (row !== undefined) return row as unknown as ResourceRow
-  return ask.create_in === undefined ? null : emptyRow(ask.ref.kind, ask.ref.id, ask.create_in)
+/** It keeps how its operation ended, for a repeated call. */
+function settledRequest(request: RequestRow, after: ResourceRow): StoredRow {
+  const error =
+    after.operation === null ? after.error : { code: 'forced', message: FORCED, at: after.updated_at }
+  const settled = { at: after.updated_at, error }
+  return { ...request, version: request.version + 1, settled } as unknown as StoredRow
 }
 
 async function loadCluster(store: Store, topic: string): Promise<ClusterRow | null> {
   return ((await store.get(clusterKey(topic))) as ClusterRow | undefined) ?? null
 }
 
-async function loadRelated(
+/** The rows that the decision needs and that are not loaded. Most need none. */
+function missingKeys(
   types: Types,
-  store: Store,
   row: ResourceRow,
   event: ResourceEvent,
-  loaded: Map<Key, ResourceRow | undefined>,
-): Promise<void> {
-  for (;;) {
-    const missing = relatedRefs(types, row, event, loaded)
-      .map(keyOf)
-      .filter((key) => !loaded.has(key))
-    if (missing.length === 0) return
-    const found = await Promise.all(missing.map((key) => store.get(key)))
-    for (const [i, key] of missing.entries()) loaded.set(key, found[i] as ResourceRow | undefined)
-  }
+  loaded: ReadonlyMap<Key, ResourceRow | undefined>,
+): Key[] {
+  return relatedRefs(types, row, event, loaded)
+    .map(keyOf)
+    .filter((key) => !loaded.has(key))
 }
 
 function decideOrThrow(...[types, row, loaded, event]: Parameters<typeof decide>) {

@@ -29,6 +29,12 @@ interface Ended {
   gib: number
 }
 
+/** A cluster but for what is pending there, and the commit up to which its report counts. */
+interface Viewed {
+  readonly view: Omit<ClusterView, 'pending_gib'>
+  readonly reported_offset: number
+}
+
 /** More ends between two reports are counted together, until a report is later than the last of them. */
 const MOST_ENDED = 256
 
@@ -36,6 +42,8 @@ export class Directory {
   readonly services = new Map<string, ServiceRow>()
   readonly beats = new Map<string, BeatRow>()
   readonly clusters = new Map<string, ClusterRow>()
+  /** The clusters but for what is pending; null after a change of a node or cluster. */
+  #clusterViews: readonly Viewed[] | null = null
   readonly #takes: (row: ResourceRow) => Taking | null
   readonly #promised = new Map<Key, Promised>()
   /** The sum of those, by topic. */
@@ -55,6 +63,7 @@ export class Directory {
     for (const service of await listAll<ServiceRow>(store, 'service')) keepLast(this.services, service)
     for (const beat of await listAll<BeatRow>(store, 'beat')) keepLast(this.beats, beat)
     for (const cluster of await listAll<ClusterRow>(store, 'cluster')) keepLast(this.clusters, cluster)
+    this.#clusterViews = null
     for (const { kind, statuses } of types)
       for (const status of statuses.transitional)
         for (const row of await listAll<ResourceRow>(store, kind, status))
@@ -65,8 +74,12 @@ export class Directory {
   see({ changes, offset }: Commit): void {
     for (const { key, row } of changes) {
       const map = this.#mapOf(key)
-      if (map === undefined) this.#seeResource(key, row, offset)
-      else if (row === null) map.delete(key.slice(key.indexOf('/') + 1))
+      if (map === undefined) {
+        this.#seeResource(key, row, offset)
+        continue
+      }
+      this.#clusterViews = null
+      if (row === null) map.delete(key.slice(key.indexOf('/') + 1))
       else keepLast(map, row)
     }
   }
@@ -111,12 +124,12 @@ export class Directory {
 
   #put(key: Key, next: Promised | null): void {
     const before = this.#promised.get(key)
-    if (before !== undefined) this.#count(before, -1)
     if (next === null) this.#promised.delete(key)
-    else {
-      this.#promised.set(key, next)
-      this.#count(next, 1)
-    }
+    else this.#promised.set(key, next)
+    // A claim, for example, moves nothing.
+    if (before?.topic === next?.topic && before?.gib === next?.gib) return
+    if (before !== undefined) this.#count(before, -1)
+    if (next !== null) this.#count(next, 1)
   }
 
   #count({ topic, gib }: Taking, by: 1 | -1): void {
@@ -154,6 +167,11 @@ export class Directory {
    * clocks are compared.
    */
   views(): ClusterView[] {
+    this.#clusterViews ??= this.#viewClusters()
+    return this.#clusterViews.map((viewed) => this.#withPending(viewed))
+  }
+
+  #viewClusters(): Viewed[] {
     const byTopic = new Map<string, ServiceRow[]>()
     for (const topic of this.clusters.keys()) byTopic.set(topic, [])
     for (const service of this.services.values()) {
@@ -170,14 +188,18 @@ export class Directory {
   /** One of them, with this row where the directory may have been told of an older one. */
   view(topic: string, row: ClusterRow | undefined = this.clusters.get(topic)): ClusterView {
     const nodes = [...this.services.values()].filter((one) => `${one.cluster}@${one.backend}` === topic)
-    return this.#viewOf(topic, row, nodes)
+    return this.#withPending(this.#viewOf(topic, row, nodes))
   }
 
-  #viewOf(topic: string, row: ClusterRow | undefined, nodes: readonly ServiceRow[]): ClusterView {
+  #withPending({ view, reported_offset }: Viewed): ClusterView {
+    return { ...view, pending_gib: this.#pendingAt(view.topic, reported_offset) }
+  }
+
+  #viewOf(topic: string, row: ClusterRow | undefined, nodes: readonly ServiceRow[]): Viewed {
     const up = nodes.filter(isUp)
     const report = this.#latest(nodes)
     const allDisabled = up.length > 0 && up.every(({ disabled }) => disabled)
-    return {
+    const view = {
       topic,
       up: up.length > 0,
       disabled: row?.disabled === true || allDisabled,
@@ -186,9 +208,9 @@ export class Directory {
       frozen_reason: row?.frozen_reason ?? null,
       capabilities: report?.capabilities ?? null,
       reported_at: report?.reported_at ?? null,
-      // Without a report there is nothing that it could be taken from.
-      pending_gib: this.#pendingAt(topic, report?.reported_offset ?? Number.POSITIVE_INFINITY),
     }
+    // Without a report there is nothing that the pending amount could be taken from.
+    return { view, reported_offset: report?.reported_offset ?? Number.POSITIVE_INFINITY }
   }
 
   #latest(nodes: readonly ServiceRow[]): BeatRow | null {

@@ -11,7 +11,7 @@ import type { Progress, ResourceRow, ServiceRow } from '../machines/row.ts'
 import { joined } from '../machines/service.ts'
 import { StoreError } from '../store/error.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
-import { type Call, type Calls, touchedBy } from './calls.ts'
+import { Abort, type Call, type Calls, touchedBy } from './calls.ts'
 import { checkedCapabilities } from './capabilities.ts'
 import { cleanClaims, type Spared } from './cleanup.ts'
 import type { Clock } from './clock.ts'
@@ -352,8 +352,8 @@ export class NodeLife {
     return key !== undefined
   }
 
-  #claimant(rows: ReadonlyMap<Key, StoredRow>): Claimant {
-    const service = (rows.get(this.registration.serviceKey) as ServiceRow | undefined) ?? null
+  #claimant(bound: StoredRow | undefined): Claimant {
+    const service = (bound as ServiceRow | undefined) ?? null
     return { worker: this.address, host: this.config.host, incarnation: this.context.incarnation!, service }
   }
 
@@ -366,9 +366,9 @@ export class NodeLife {
         {
           ref: refFrom(key),
           binds: this.registration.serviceKey,
-          event: (row, rows) => {
+          event: (row, bound) => {
             if (touchedBy(types, row).some((touched) => calls.holds(touched))) throw new Leftover()
-            return { type: 'claim', claimant: this.#claimant(rows), at: environment.now() }
+            return { type: 'claim', claimant: this.#claimant(bound), at: environment.now() }
           },
         },
         { ...runner, drive: (row) => this.#begin(row), clean: (row) => this.#begin(row) },
@@ -399,7 +399,7 @@ export class NodeLife {
       touches: touchedBy(types, row),
       fence: row.fence,
       worker: this.address,
-      controller: new AbortController(),
+      abort: new Abort(),
       can_fence: this.config.driver.fence !== undefined,
     })
     const log = this.#log.about(fieldsOf(row), `${key} ${row.operation!.name}: `)
@@ -440,9 +440,9 @@ export class NodeLife {
     if (now - held.progress_at < settings.progress_ms) return
     held.progress_at = now
     const { fraction, note } = progress
-    const event = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent => ({
+    const event = (bound: StoredRow | undefined): ResourceEvent => ({
       type: 'progress',
-      claimant: this.#claimant(rows),
+      claimant: this.#claimant(bound),
       fence: row.fence,
       fraction,
       note,
@@ -452,7 +452,7 @@ export class NodeLife {
     commit(
       types,
       store,
-      { ref: row, binds: this.registration.serviceKey, event: (_, rows) => event(rows) },
+      { ref: row, binds: this.registration.serviceKey, event: (_, bound) => event(bound) },
       runner,
     ).catch(() => {})
   }
@@ -467,9 +467,9 @@ export class NodeLife {
     const name = row.operation!.cleanup === null ? row.operation!.name : 'cleanup'
     const isElsewhere = !ending.ok && ending.code === 'not_here'
     const elsewhere = isElsewhere ? this.#ports.elsewhere(row, ending.message) : null
-    const event = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent => {
+    const event = (bound: StoredRow | undefined): ResourceEvent => {
       const at = environment.now()
-      const owned = { claimant: this.#claimant(rows), fence: row.fence, at }
+      const owned = { claimant: this.#claimant(bound), fence: row.fence, at }
       if (ending.ok) return { type: `${name}.done`, ...owned, changes: ending.changes } as ResourceEvent
       const { code, message } =
         elsewhere?.topic === null ? { code: 'no_cluster', message: elsewhere.why } : ending
@@ -483,10 +483,10 @@ export class NodeLife {
         limits: limitsOf(settings),
       } as ResourceEvent
     }
-    const moving = (rows: ReadonlyMap<Key, StoredRow>): ResourceEvent =>
+    const moving = (bound: StoredRow | undefined): ResourceEvent =>
       ({
         type: `${name}.elsewhere`,
-        claimant: this.#claimant(rows),
+        claimant: this.#claimant(bound),
         fence: row.fence,
         at: environment.now(),
         topic: elsewhere!.topic,
@@ -496,7 +496,7 @@ export class NodeLife {
       commit(
         types,
         store,
-        { ref: row, binds: this.registration.serviceKey, event: (_, rows) => made(rows) },
+        { ref: row, binds: this.registration.serviceKey, event: (_, bound) => made(bound) },
         runner,
       )
     try {

@@ -64,15 +64,15 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
     calls.abort(call, new Aborted('timed_out', `not done after ${timeout_ms} ms`)),
   )
   try {
-    const { signal } = call.controller
+    const { abort } = call
     await assertClaimed(bench, row)
     const related = await relatedRows(bench, row)
     // An older claim's call may still run somewhere: from here on the backend refuses it (rule R8).
-    await orAborted(signal, raiseMarks(bench.driver, row, related, 0))
-    await orAborted(signal, bench.prepared())
+    if (call.can_fence) await abort.orAborted(raiseMarks(bench.driver, row, related, 0))
+    await abort.orAborted(bench.prepared())
     const method = methodFor(bench.driver, row)
     if (method !== null) {
-      const source = await orAborted(signal, sourceOf(bench, row, signal))
+      const source = movesIt(bench, row) ? await abort.orAborted(sourceOf(bench, row, abort.signal)) : null
       return await run(bench, method, contextOf(bench, row, related, source, call), call)
     }
     calls.settled(call)
@@ -84,18 +84,6 @@ export async function work(bench: Bench, row: ResourceRow, call: Call): Promise<
   } finally {
     timer.clear()
   }
-}
-
-/** What was promised, or the abort, whichever comes first: a backend that does not answer holds nobody for ever. */
-function orAborted<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
-  return Promise.race([
-    promise,
-    new Promise<never>((_, reject) => {
-      const abort = () => reject(signal.reason)
-      if (signal.aborted) abort()
-      else signal.addEventListener('abort', abort, { once: true })
-    }),
-  ])
 }
 
 /**
@@ -134,34 +122,42 @@ function undoOf(driver: Driver, policy: string): DriverMethod | null {
 
 /** Never rejects: a driver's failure is an ending. */
 function run(bench: Bench, method: DriverMethod, context: DriverContext, call: Call): Promise<Ending> {
-  const settled = Promise.resolve()
-    .then(() => method(context))
-    .then(
-      (answer): Ending => checkedChanges(answer),
-      (error): Ending => failure(error),
-    )
-  // The node may be over by then; the call is known until it settles, whoever waits for it.
-  void settled.then(() => bench.calls.settled(call))
-  return Promise.race([settled, ...(call.can_fence ? [fencedOff(bench, context, call)] : [])])
+  const settled = settle(bench, method, context, call)
+  return call.can_fence ? Promise.race([settled, fencedOff(bench, context, call)]) : settled
+}
+
+/** The node may be over before it settles; the call is known until then, whoever waits for it. */
+async function settle(
+  bench: Bench,
+  method: DriverMethod,
+  context: DriverContext,
+  call: Call,
+): Promise<Ending> {
+  try {
+    return checkedChanges(await method(context))
+  } catch (error) {
+    return failure(error)
+  } finally {
+    bench.calls.settled(call)
+  }
 }
 
 /** Resolves when the call was aborted, did not settle in its grace, and its mark is raised over it. */
 function fencedOff(bench: Bench, context: DriverContext, call: Call): Promise<Ending> {
-  const { signal } = call.controller
+  const { abort } = call
   return new Promise((resolve) => {
     const giveUp = () =>
       bench.environment.timer(bench.abort_grace_ms, async () => {
         if (bench.isOver() || bench.calls.hasSettled(call)) return
         try {
           await raiseMarks(bench.driver, context.row, context.relatedRows, 1)
-          resolve(failure(signal.reason))
+          resolve(failure(abort.reason))
         } catch (error) {
           bench.log.warn(`the mark could not be raised: ${messageOf(error)}`)
           giveUp()
         }
       })
-    if (signal.aborted) giveUp()
-    else signal.addEventListener('abort', giveUp, { once: true })
+    abort.onAbort(giveUp)
   })
 }
 
@@ -181,9 +177,9 @@ async function raiseMarks(
 
 /** The rows that take part, as they are now: the claim holds them. */
 async function relatedRows({ types, store }: Bench, row: ResourceRow): Promise<ResourceRow[]> {
-  const refs: Ref[] = takenRefs(types, row.kind, row.operation!.name, row.operation!.input)
+  const taken = takenRefs(types, row.kind, row.operation!.name, row.operation!.input)
   const parent = parentRef(types, row.kind, row.data)
-  if (parent !== null) refs.push(parent)
+  const refs: readonly Ref[] = parent === null ? taken : [...taken, parent]
   const related: ResourceRow[] = []
   for (const ref of refs) {
     const found = await store.get(keyOf(ref))
@@ -192,10 +188,12 @@ async function relatedRows({ types, store }: Bench, row: ResourceRow): Promise<R
   return related
 }
 
+function movesIt({ types }: Bench, { kind, operation }: ResourceRow): boolean {
+  return operation!.cleanup === null && types.get(kind)!.table.operations[operation!.name]?.moves === true
+}
+
 /** What a migration copies: opened by the driver of the place it leaves, in this process. */
-async function sourceOf(bench: Bench, row: ResourceRow, signal: AbortSignal): Promise<Exported | null> {
-  const { name, cleanup } = row.operation!
-  if (cleanup !== null || bench.types.get(row.kind)!.table.operations[name]?.moves !== true) return null
+async function sourceOf(bench: Bench, row: ResourceRow, signal: AbortSignal): Promise<Exported> {
   const driver = bench.driverAt(row.cluster)
   if (driver?.export === undefined)
     throw new DriverError(
@@ -215,7 +213,7 @@ function contextOf(
   call: Call,
 ): DriverContext {
   const { name, input } = row.operation!
-  const { signal } = call.controller
+  const { abort } = call
   const related: { [kind: string]: ResourceRow } = {}
   for (const other of relatedRows) related[other.kind] ??= other
   return {
@@ -225,11 +223,13 @@ function contextOf(
     related,
     relatedRows,
     source,
-    signal,
+    get signal() {
+      return abort.signal
+    },
     fence: row.fence,
     attempt: row.attempts,
     progress(fraction, note = '') {
-      if (signal.aborted || !Number.isFinite(fraction)) return
+      if (abort.reason !== null || !Number.isFinite(fraction)) return
       const within = Math.min(1, Math.max(0, fraction))
       bench.onProgress(row, {
         fraction: within,

@@ -242,8 +242,8 @@ const swaps: readonly Mutation[] = [
     name: 'end-not-kept-for-a-repeated-call',
     breaks: 'a repeated request is told how its operation ended, however late',
     file: 'runtime/commit.ts',
-    find: 'if (operation?.request_id == null) continue',
-    replace: "if (operation?.request_id == null || operation.request_id !== '') continue",
+    find: 'if (operation?.request_id == null) return null',
+    replace: "if (operation?.request_id == null || operation.request_id !== '') return null",
     tests: ['test/faults/request.test.ts'],
   },
 ]

@@ -2,7 +2,7 @@
 // mark can stop keeps back (rules R13, R18).
 
 import { expect, test } from 'vitest'
-import { Calls } from '../../runtime/calls.ts'
+import { Abort, Calls } from '../../runtime/calls.ts'
 import { Aborted } from '../../runtime/work.ts'
 
 const why = new Aborted('superseded', 'its claim is over')
@@ -20,7 +20,7 @@ function rig() {
       touches,
       fence,
       worker: 'h1@file',
-      controller: new AbortController(),
+      abort: new Abort(),
       can_fence,
     })
   }
@@ -34,9 +34,9 @@ test("an abort reaches the calls of a resource's own operation up to its fence, 
   // A backup of the volume touches it; its fence is one of the backup's and says nothing of the volume's.
   const backup = begin('backup/c', 1, { touches: ['backup/c', 'volume/a'] })
   calls.abortUpTo('volume/a', 4, why)
-  const reached = [older, now, later, elsewhere, backup].map((call) => call!.controller.signal.aborted)
+  const reached = [older, now, later, elsewhere, backup].map((call) => call!.abort.signal.aborted)
   expect(reached).toEqual([true, true, false, false, false])
-  expect(older!.controller.signal.reason).toBe(why)
+  expect(older!.abort.signal.reason).toBe(why)
   expect(calls.leftovers()).toEqual([older, now])
 })
 
@@ -59,7 +59,7 @@ test('the end of a call that was aborted rings for all that it touched, once; th
   const good = begin('volume/b', 1)
   calls.abort(left, why)
   calls.abort(left, new Aborted('cancelled', 'a second abort says nothing new'))
-  expect([left.aborted_at, left.controller.signal.reason]).toEqual([7, why])
+  expect([left.aborted_at, left.abort.signal.reason]).toEqual([7, why])
   for (const call of [left, left, good]) calls.settled(call)
   expect(rung).toEqual(['backup/c', 'volume/a'])
   expect([calls.hasSettled(left), calls.leftovers()]).toEqual([true, []])
