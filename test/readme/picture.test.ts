@@ -72,7 +72,7 @@ describe('the picture of a volume', () => {
   test('shows with detail `all` who has it inside a transitional status', () => {
     const text = toMermaid(volume, { detail: 'all' })
     expect(text).toContain(
-      's_extending__queued -->|"claim [isServiceUp, isNodeEnabled, isOfTopic]"| s_extending__working',
+      's_extending__queued -->|"claim [isServiceUp, isNodeEnabled, isOfTopic] / drive"| s_extending__working',
     )
   })
 })

@@ -1,0 +1,5 @@
+export { type DotOptions, toDot } from './dot.ts'
+export { type MermaidOptions, toMermaid } from './mermaid.ts'
+export { type Arrow, type ArrowSort, type Detail, type Picture, pictureOf } from './picture.ts'
+export { type ScxmlOptions, toScxml } from './scxml.ts'
+export { toXState } from './xstate.ts'
