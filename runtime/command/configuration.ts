@@ -70,6 +70,10 @@ export const configuration = z
           .max(65_535, 'a port is at most 65535')
           .optional()
           .describe('Default: 7878; 0 takes a free one.'),
+        names: z
+          .array(z.string().min(1))
+          .optional()
+          .describe('Names of this machine that clients use, besides its addresses.'),
         token_file: path.optional().describe('A file with the token that clients have to send.'),
       })
       .optional()

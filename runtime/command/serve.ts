@@ -19,6 +19,8 @@ import {
 import { EXIT, Exit, usage } from './exit.ts'
 import { DEFAULT_URL } from './options.ts'
 import { print } from './output.ts'
+import { ProgressLine } from './progress_line.ts'
+import { withRenamedFolders } from './renamed_folders.ts'
 import { logOf } from './serve_log.ts'
 import { planFrom, type ServeFlags, type ServePlan } from './serve_plan.ts'
 
@@ -35,10 +37,11 @@ export async function serve(flags: ServeFlags): Promise<void> {
   const listening = await listen((request) => answer(request), plan).catch((error) => {
     throw worded(error, plan)
   })
+  const opened = tellOpening(plan, environment)
   let runtime: Runtime
   try {
     runtime = await createRuntime({
-      store: jsonStore(join(plan.data, 'store')),
+      store: withRenamedFolders(jsonStore(join(plan.data, 'store')), plan.nodes, log),
       resources: plan.types,
       nodes: plan.nodes.map(({ config }) => config),
       settings: plan.settings,
@@ -49,10 +52,12 @@ export async function serve(flags: ServeFlags): Promise<void> {
   } catch (error) {
     await listening.close()
     throw worded(error, plan)
+  } finally {
+    opened()
   }
   const { token } = plan
   const door = createDoor(runtime, {
-    ...{ loopback: isLoopback(plan.host), environment, log },
+    ...{ loopback: isLoopback(plan.host), names: plan.names, environment, log },
     ...(token !== null && { token }),
   })
   answer = (request) => door.fetch(request)
@@ -68,6 +73,26 @@ export async function serve(flags: ServeFlags): Promise<void> {
   await listening.close()
   // Whatever a driver still holds open, everything is written.
   process.exit(EXIT.done)
+}
+
+/** From when on a start is worth a word, and how often it is said again on a terminal. */
+const SLOW_MS = 1_000
+
+/** A large folder takes seconds to read, and nodes that were cut off some more to put right what they left. */
+function tellOpening({ data, log: { format } }: ServePlan, environment: Environment): () => void {
+  if (format === 'json') return () => {}
+  const line = new ProgressLine('starting')
+  const began = environment.monotonic()
+  let timer = environment.timer(SLOW_MS, function again() {
+    const seconds = Math.round((environment.monotonic() - began) / 1_000)
+    line.say(`reading ${data} and starting the nodes`)
+    line.flicker(`reading ${data} and starting the nodes, ${seconds} s`)
+    timer = environment.timer(SLOW_MS, again)
+  })
+  return () => {
+    timer.clear()
+    line.end()
+  }
 }
 
 /** What keeps a start from working, in words, with what to do about it. */

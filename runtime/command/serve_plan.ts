@@ -57,6 +57,8 @@ export interface ServePlan {
   readonly data: string
   readonly host: string
   readonly port: number
+  /** By which the door is reached besides its addresses. */
+  readonly names: readonly string[]
   readonly token: string | null
   readonly log: { readonly format: 'text' | 'json'; readonly level: LogLevel }
   readonly settings: Partial<Settings>
@@ -94,6 +96,7 @@ export async function planFrom(flags: ServeFlags, environment: Environment): Pro
   return {
     ...{ file, data, host, token, types, nodes, placement },
     port: flags.port ?? given.door?.port ?? 7878,
+    names: given.door?.names ?? [],
     log: {
       format: flags.log ?? given.log?.format ?? 'text',
       level: flags.logLevel ?? given.log?.level ?? 'info',

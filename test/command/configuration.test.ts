@@ -37,7 +37,7 @@ describe('A configuration', () => {
     [{ door: { port: '80' } }, { 'door.port': 'is "80"; a number is needed' }],
     [{ door: { port: 65_536 } }, { 'door.port': 'is 65536; a port is at most 65535' }],
     [{ door: { prt: 1 } }, { 'door.prt': "is not known here; did you mean 'port'?" }],
-    [{ door: { zzz: 1 } }, { 'door.zzz': 'is not known here; known: host, port, token_file' }],
+    [{ door: { zzz: 1 } }, { 'door.zzz': 'is not known here; known: host, port, names, token_file' }],
     [
       { log: { format: 'jsn' } },
       { 'log.format': 'is "jsn"; one of text, json is needed; did you mean \'json\'?' },
