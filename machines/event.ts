@@ -65,7 +65,11 @@ export type ResourceEvent =
       readonly reason: string
       readonly limits: Limits
       readonly at: number
+      /** Claims made after this time are not touched. */
+      readonly until?: number
     }
+  /** An administrator does not want to wait for the next try of a cleanup that failed. */
+  | { readonly type: 'cleanup.retry'; readonly at: number; readonly until?: number }
   | {
       readonly type: 'hold'
       readonly as: string

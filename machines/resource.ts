@@ -372,6 +372,13 @@ class ChartBuilder {
                 actions: ['takeClaim', 'clean'],
               },
             ],
+            'cleanup.retry': [
+              {
+                guard: 'isPutOff',
+                actions: ['dueNow', 'ring'],
+                description: 'An administrator does not want to wait for the next try.',
+              },
+            ],
           },
         },
         [CLEANING]: {

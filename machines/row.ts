@@ -169,6 +169,18 @@ export interface ClusterRow {
   readonly renamed_to?: string
 }
 
+/**
+ * One row a `host@backend` that was forgotten: the incarnation that its next life must be above, since a claim of a
+ * removed life may still be on its way (rule R2). Never removed.
+ */
+export interface RetiredRow {
+  readonly kind: 'retired'
+  /** `host@backend`. */
+  readonly id: string
+  readonly version: number
+  readonly incarnation: number
+}
+
 /** One row a request id given by a caller: makes an accept idempotent. */
 export interface RequestRow {
   readonly kind: 'request'
@@ -188,9 +200,16 @@ export function topicOfWork(row: ResourceRow): string {
   return row.operation?.topic ?? row.cluster
 }
 
-/** It is no longer there; the row stays for a while to say so. */
+/** The status of what is no longer there; its row stays for a while to say so. */
+export const GONE = 'gone'
+
 export function isGone(row: ResourceRow): boolean {
-  return row.status === 'gone'
+  return row.status === GONE
+}
+
+/** When the running operation was claimed last; null where no node has taken it yet. */
+export function claimedAt(row: ResourceRow): number | null {
+  return row.operation?.history.at(-1)?.at ?? null
 }
 
 export function refOf(row: Ref): Ref {

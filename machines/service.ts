@@ -2,7 +2,7 @@
 // changes and whose it is, for the live runtime and for the exploration alike. Each change is one swap that
 // expects the row it was made from; nothing is read or written here.
 
-import type { ServiceRow } from './row.ts'
+import type { RetiredRow, ServiceRow } from './row.ts'
 
 /** Which node a service row is of. */
 export interface Identity {
@@ -22,11 +22,13 @@ export function runningLife(services: readonly ServiceRow[], endedHere: number):
 
 /**
  * The next life of a host@backend, whatever cluster its earlier lives were in: `services` are all of them. Its
- * incarnation is above each (rule R2); rows of it in other clusters are down from then on.
+ * incarnation is above each, and above those that were forgotten (rule R2); rows of it in other clusters are down
+ * from then on.
  */
 export function registered(
   services: readonly ServiceRow[],
   identity: Identity,
+  retired: RetiredRow | null = null,
 ): { readonly next: ServiceRow; readonly ended: readonly ServiceRow[] } {
   const own = services.find((service) => service.id === identity.id)
   // An administrator disables a host@backend, whatever cluster it is started in next.
@@ -38,7 +40,7 @@ export function registered(
     kind: 'service',
     ...identity,
     version: (own?.version ?? 0) + 1,
-    incarnation: Math.max(0, ...services.map((service) => service.incarnation)) + 1,
+    incarnation: Math.max(retired?.incarnation ?? 0, ...services.map((service) => service.incarnation)) + 1,
     state: 'starting',
     cleaned_incarnation: own?.cleaned_incarnation ?? 0,
     disabled: last?.disabled ?? false,
@@ -72,6 +74,16 @@ export function disabled(service: ServiceRow, reason: string | null): ServiceRow
 export function enabled(service: ServiceRow): ServiceRow | null {
   if (!service.disabled) return null
   return { ...service, version: service.version + 1, disabled: false, disabled_reason: null }
+}
+
+/** What stays of a node that is forgotten: no later life of its host@backend has an incarnation of it. */
+export function retired(service: ServiceRow, found: RetiredRow | null): RetiredRow {
+  return {
+    kind: 'retired',
+    id: `${service.host}@${service.backend}`,
+    version: (found?.version ?? 0) + 1,
+    incarnation: Math.max(found?.incarnation ?? 0, service.incarnation),
+  }
 }
 
 /** Why a service row is not, or not any more, this life's in one of these states; null where it is. */

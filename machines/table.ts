@@ -118,7 +118,7 @@ const RESERVED_OPERATIONS = [
   ...['claim', 'cancel', 'cleanup', 'progress', 'hold', 'release', 'renew', 'drop', 'child'],
   ...['get', 'list', 'watch', 'then', 'constructor', 'name', 'length', 'apply', 'call', 'bind'],
 ]
-const RESERVED_KINDS = ['service', 'beat', 'cluster', 'request', 'quota', 'then', 'constructor']
+const RESERVED_KINDS = ['service', 'beat', 'cluster', 'retired', 'request', 'quota', 'then', 'constructor']
 const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue', 'attempts_used_up']
 
 export function asList(value: string | readonly string[]): readonly string[] {

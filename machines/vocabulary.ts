@@ -6,6 +6,7 @@ import { assign } from 'xstate'
 import type { AcceptEvent, Claimant, Limits, Owned } from './event.ts'
 import {
   type Attempt,
+  claimedAt,
   type JsonObject,
   type Operation,
   type Ref,
@@ -51,7 +52,9 @@ export const protocolGuards = {
   },
   /** Rules R2, R17: a cleaner takes claims of lives that are over, never a later one. */
   isClaimOver: ({ context, event }: Args) => {
-    const { worker, incarnation } = event as { worker: string; incarnation: number }
+    const { worker, incarnation, until } = event as { worker: string; incarnation: number; until?: number }
+    // A claim newer than what was asked to be cleaned is not touched (behaviour 60).
+    if (until !== undefined && (claimedAt(context) ?? 0) > until) return false
     return context.worker === worker && context.incarnation !== null && context.incarnation <= incarnation
   },
   isOperation: ({ context }: Args, params: { name: string }) => context.operation?.name === params.name,
@@ -68,6 +71,12 @@ export const protocolGuards = {
   /** Rule R14: a cleanup that failed waits before it is tried again. */
   isDue: ({ context, event }: Args) =>
     (context.operation?.cleanup?.not_before ?? 0) <= (event as { at: number }).at,
+  /** Its next try waits, and the last one was not after the time given. */
+  isPutOff: ({ context, event }: Args) => {
+    const { at, until } = event as { at: number; until?: number }
+    const isOlder = until === undefined || (claimedAt(context) ?? 0) <= until
+    return isOlder && (context.operation?.cleanup?.not_before ?? 0) > at
+  },
   hasNoCleanupLeft: ({ context, event }: Args) =>
     (context.operation?.cleanup?.failures ?? 0) + 1 >= (event as { limits: Limits }).limits.cleanups,
   /** Its caller left the place open and still wants it, and that topic was not tried yet. */
@@ -268,6 +277,10 @@ export const changeActions = {
       },
     }
   }),
+  /** An administrator does not want to wait for the next try. */
+  dueNow: assign(({ context }: Args) => ({
+    operation: { ...context.operation!, cleanup: { ...context.operation!.cleanup!, not_before: 0 } },
+  })),
   /** The node that was cleaning went down itself: count it, and let another one try. */
   requeueCleanup: assign(({ context }: Args) => {
     const cleanup = context.operation!.cleanup!

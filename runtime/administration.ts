@@ -3,21 +3,38 @@
 // It claims, drives and cleans nothing itself.
 
 import * as clusters from '../machines/cluster.ts'
+import type { Types } from '../machines/decision.ts'
 import { nearest } from '../machines/error.ts'
-import type { ClusterRow, ServiceRow } from '../machines/row.ts'
+import { type ClusterRow, GONE, type Ref, type RetiredRow, refOf, type ServiceRow } from '../machines/row.ts'
 import * as services from '../machines/service.ts'
-import { type Expectation, keyOf, type Store, type StoredRow } from '../store/store.ts'
-import { shown } from './accept.ts'
-import type { AdminAnswer, Administration, ClusterStatus, NodeView } from './api.ts'
+import {
+  type Change,
+  type Expectation,
+  type Filter,
+  keyOf,
+  type Store,
+  type StoredRow,
+} from '../store/store.ts'
+import { type Refusal, refusal, shown } from './accept.ts'
+import type {
+  AdminAnswer,
+  Administration,
+  CleanupFilter,
+  CleanupReport,
+  ClusterStatus,
+  NodeView,
+} from './api.ts'
+import { cleanNow } from './cleaning.ts'
+import type { CleanupPorts } from './cleanup.ts'
 import { clusterKey } from './commit.ts'
 import { RekindleError } from './error.ts'
 import type { Logger } from './log.ts'
-import { listAll } from './registration.ts'
+import { listAll, retiredKey } from './registration.ts'
 import type { Views } from './views.ts'
 
 export interface AdministrationPorts {
   /** One call through the api: counted while it is under way, so that a stop answers it. */
-  readonly call: <A>(run: (store: Store) => Promise<A>) => Promise<A>
+  readonly call: <A>(run: (ports: CleanupPorts) => Promise<A>) => Promise<A>
   readonly views: Views
   readonly log: Logger
 }
@@ -59,6 +76,99 @@ export class Administrator implements Administration {
     return this.#changeCluster(topic, 'thawed', clusters.thawed)
   }
 
+  removeNode(name: string): Promise<AdminAnswer<{ node: NodeView }>> {
+    return this.#ports.call(async ({ store, types }) => {
+      for (;;) {
+        const service = await serviceOf(store, name)
+        const view = this.#ports.views.node(service)
+        const refused = await this.#forget(store, types, service)
+        if (refused === 'changed') continue
+        return refused ?? { ok: true, node: view }
+      }
+    })
+  }
+
+  removeCluster(
+    topic: string,
+    options: { readonly recursive?: boolean } = {},
+  ): Promise<AdminAnswer<{ cluster: ClusterStatus; nodes: readonly NodeView[] }>> {
+    return this.#ports.call(async ({ store, types }) => {
+      for (;;) {
+        const row = await clusterOf(store, topic)
+        const cluster = await this.#ports.views.cluster(row)
+        const nodes = await servicesOf(store, topic)
+        const views = nodes.map((service) => this.#ports.views.node(service))
+        const rows = await rowsOfCluster(store, types, topic)
+        const refuse = (expected: string, found: string, why: string) =>
+          no('remove', row, expected, found, why)
+        const running = nodes.filter(({ state }) => state !== 'down')
+        if (total(rows) > 0) return refuse('no rows', inWords(rows), `it has ${inWords(rows)}`)
+        if (running.length > 0) {
+          const found = running.map(({ host, state }) => `${host} is ${state}`).join(', ')
+          return refuse('no node that runs', found, `${found}; stop it first`)
+        }
+        if (nodes.length > 0 && options.recursive !== true) {
+          const found = nodes.map(({ host }) => host).join(', ')
+          return refuse('no nodes', found, `it has the nodes ${found}; recursive removes them first`)
+        }
+        for (const service of nodes) {
+          const refused = await this.#forget(store, types, service)
+          if (refused !== null && refused !== 'changed') return refused
+        }
+        if ((await servicesOf(store, topic)).length > 0) continue
+        const key = keyOf(row)
+        if (!(await store.transact([{ key, version: row.version }], [{ remove: key }])).ok) continue
+        // A node that registered or a row that was accepted between the look and the swap keeps its cluster.
+        const late = await rowsOfCluster(store, types, topic)
+        if (total(late) > 0 || (await servicesOf(store, topic)).length > 0) {
+          await swap(store, { ...row, version: 1 })
+          continue
+        }
+        this.#ports.log.info(`${topic} was removed by an administrator`, { topic })
+        return { ok: true, cluster, nodes: views }
+      }
+    })
+  }
+
+  cleanup(filter: CleanupFilter = {}): Promise<AdminAnswer<CleanupReport>> {
+    return this.#ports.call(async (ports) => {
+      const report = await cleanNow(ports, (service) => this.#ports.views.node(service), filter)
+      return { ok: true, ...report }
+    })
+  }
+
+  /** Forgets a node that is down and has nothing; else says why not, or that somebody changed it meanwhile. */
+  async #forget(store: Store, types: Types, service: ServiceRow): Promise<Refusal | 'changed' | null> {
+    const { host, backend, incarnation, state } = service
+    const address = `${host}@${backend}`
+    const refuse = (expected: string, found: string, why: string) =>
+      no('remove', { kind: 'node', id: address }, expected, found, why)
+    if (state !== 'down') return refuse('down', state, `it is ${state}; stop it first`)
+    const claims = await counted(store, types, {
+      worker: address,
+      taken: true,
+      incarnation_up_to: incarnation,
+    })
+    if (total(claims) > 0)
+      return refuse(
+        'no rows',
+        inWords(claims),
+        `it is the worker of ${inWords(claims)}, which are not put right yet`,
+      )
+    const [beat, found] = await Promise.all([store.get(`beat/${service.id}`), store.get(retiredKey(address))])
+    const retired = services.retired(service, (found as RetiredRow | undefined) ?? null)
+    const expect = [
+      { key: keyOf(service), version: service.version },
+      { key: `beat/${service.id}`, version: beat?.version ?? 0 },
+      { key: keyOf(retired), version: retired.version - 1 },
+    ]
+    const changes: Change[] = [{ remove: keyOf(service) }, { put: retired as unknown as StoredRow }]
+    if (beat !== undefined) changes.push({ remove: keyOf(beat) })
+    if (!(await store.transact(expect, changes)).ok) return 'changed'
+    this.#ports.log.info(`${service.id} was removed by an administrator`, { node: address })
+    return null
+  }
+
   // ---- one row, one swap ----
 
   #changeNode(
@@ -66,7 +176,7 @@ export class Administrator implements Administration {
     what: string,
     change: (service: ServiceRow) => ServiceRow | null,
   ): Promise<AdminAnswer<{ node: NodeView }>> {
-    return this.#ports.call(async (store) => {
+    return this.#ports.call(async ({ store }) => {
       for (;;) {
         const service = await serviceOf(store, name)
         const next = change(service)
@@ -86,7 +196,7 @@ export class Administrator implements Administration {
     what: string,
     change: (row: ClusterRow) => ClusterRow | null,
   ): Promise<AdminAnswer<{ cluster: ClusterStatus }>> {
-    return this.#ports.call(async (store) => {
+    return this.#ports.call(async ({ store }) => {
       for (;;) {
         const row = await clusterOf(store, topic)
         const next = change(row)
@@ -123,6 +233,44 @@ async function serviceOf(store: Store, name: string): Promise<ServiceRow> {
           all.flatMap((one) => [one.host, addressOf(one)]),
         )
   throw new RekindleError('unknown_node', `there is no node '${shown(name)}'${hint}`)
+}
+
+/** A refusal of an administrator's action. */
+function no(asked: string, of: Ref, expected: string, found: string, why: string): Refusal {
+  const resource = refOf(of)
+  const refused = { accepted: false as const, resource, expected: [expected], found, guard: null, why }
+  return refusal(asked, resource, refused)
+}
+
+async function servicesOf(store: Store, topic: string): Promise<readonly ServiceRow[]> {
+  const all = await listAll<ServiceRow>(store, 'service')
+  return all.filter(({ cluster, backend }) => `${cluster}@${backend}` === topic)
+}
+
+type Counts = { readonly [kind: string]: number }
+
+/** How many rows match, by kind; kinds without any are left out. */
+export async function counted(store: Store, types: Types, filter: Filter): Promise<Counts> {
+  const counts: [string, number][] = []
+  for (const kind of types.keys()) counts.push([kind, await store.count({ ...filter, kind })])
+  return Object.fromEntries(counts.filter(([, count]) => count > 0))
+}
+
+/** What belongs to a cluster or waits for it. What is gone keeps nobody: it only tells that it is. */
+async function rowsOfCluster(store: Store, types: Types, topic: string): Promise<Counts> {
+  const rows = await counted(store, types, { cluster: topic })
+  const gone = await counted(store, types, { cluster: topic, status: GONE })
+  const queued = await counted(store, types, { worker: topic, taken: false })
+  const left = Object.entries(rows).map(([kind, count]) => [kind, count - (gone[kind] ?? 0)] as const)
+  return { ...queued, ...Object.fromEntries(left.filter(([, count]) => count > 0)) }
+}
+
+const total = (counts: Counts): number => Object.values(counts).reduce((sum, count) => sum + count, 0)
+
+function inWords(counts: Counts): string {
+  return Object.entries(counts)
+    .map(([kind, count]) => `${count} ${kind}${count === 1 ? '' : 's'}`)
+    .join(', ')
 }
 
 /** The row of a cluster; throws `unknown_cluster`. */

@@ -141,6 +141,21 @@ export interface Administration {
    */
   freezeCluster(topic: string, reason?: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
   thawCluster(topic: string): Promise<AdminAnswer<{ readonly cluster: ClusterStatus }>>
+  /**
+   * Forgets a node that is down. Refused while it runs, or while it is the worker of rows. Its incarnations are
+   * not used again: a host that comes back goes on counting.
+   */
+  removeNode(node: string): Promise<AdminAnswer<{ readonly node: NodeView }>>
+  /** Forgets a cluster. Refused while it has rows or a node that runs; `recursive` removes its nodes first. */
+  removeCluster(
+    topic: string,
+    options?: { readonly recursive?: boolean },
+  ): Promise<AdminAnswer<{ readonly cluster: ClusterStatus; readonly nodes: readonly NodeView[] }>>
+  /**
+   * Puts right at once what nodes that are down left, and does not wait for the next try of cleanups that failed.
+   * Answers when every row is swapped; a cleanup that needs the backend then waits for a node of the cluster.
+   */
+  cleanup(filter?: CleanupFilter): Promise<AdminAnswer<CleanupReport>>
 }
 
 export interface Runtime {

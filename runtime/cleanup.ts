@@ -54,6 +54,10 @@ export interface CleanupDuty {
   /** The driver of that node can fence or undo. */
   readonly at_backend: boolean
   readonly reason: string
+  /** Claims made after this time are not touched; all of them where absent. */
+  readonly until?: number
+  /** Which of its rows; all of them where absent. */
+  readonly only?: (row: ResourceRow) => boolean
 }
 
 export interface Cleaned {
@@ -76,7 +80,8 @@ export async function cleanClaims(ports: CleanupPorts, duty: CleanupDuty): Promi
       after,
       limit: PAGE,
     })
-    const results = await Promise.all((page.rows as ResourceRow[]).map((row) => cleanOne(ports, duty, row)))
+    const rows = (page.rows as ResourceRow[]).filter((row) => duty.only?.(row) ?? true)
+    const results = await Promise.all(rows.map((row) => cleanOne(ports, duty, row)))
     for (const result of results) total[result]++
     after = page.next
   } while (after !== null)
@@ -100,6 +105,7 @@ async function cleanOne(ports: CleanupPorts, duty: CleanupDuty, row: ResourceRow
           reason: duty.reason,
           limits: ports.spared.limits(limitsOf(ports.settings), found),
           at: ports.environment.now(),
+          ...(duty.until === undefined ? {} : { until: duty.until }),
         }),
       },
       ports.runner,

@@ -3,7 +3,7 @@
 // this one was declared down (rules R2, R5, R11). It decides nothing about when.
 
 import { newCluster } from '../machines/cluster.ts'
-import type { BeatRow, Capabilities, ServiceRow } from '../machines/row.ts'
+import type { BeatRow, Capabilities, RetiredRow, ServiceRow } from '../machines/row.ts'
 import { type Identity, registered, runningLife, whyNotOf } from '../machines/service.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Clock } from './clock.ts'
@@ -72,18 +72,27 @@ export class Registration {
   async register(): Promise<string | null> {
     const { store, environment, settings } = this.#ports
     for (;;) {
-      const services = await this.#ownServices()
+      const [services, retired] = await Promise.all([
+        this.#ownServices(),
+        store.get(retiredKey(this.address)),
+      ])
       const running = store.exclusive ? undefined : runningLife(services, this.#ports.endedHere)
       if (running !== undefined && !(await this.#isSilent(running))) {
         return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
       }
       if (this.#ports.isOver()) return 'it was stopped'
-      const { next, ended } = registered(services, this.#identity)
+      const { next, ended } = registered(
+        services,
+        this.#identity,
+        (retired as RetiredRow | undefined) ?? null,
+      )
       const elsewhere = services.filter((service) => service.id !== this.id)
       for (const service of elsewhere)
         this.#ports.log.warn(`was in ${service.id}; its resources there are not moved to ${this.topic}`)
       const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
       if (next.version === 1) expect.push({ key: keyOf(next), version: 0 })
+      // Forgotten and started at once: its incarnation is above what was forgotten (rule R2).
+      expect.push({ key: retiredKey(this.address), version: retired?.version ?? 0 })
       const changes = [next, ...ended].map((row) => ({ put: row as unknown as StoredRow }))
       if ((await store.transact(expect, changes)).ok) {
         this.incarnation = next.incarnation
@@ -209,6 +218,8 @@ function latest(report: Report | null, found: BeatRow | undefined): Report {
   if (report !== null && report.reported_offset >= reported_offset) return report
   return { capabilities, reported_at, reported_offset }
 }
+
+export const retiredKey = (address: string): Key => `retired/${address}`
 
 /** `cluster@backend`; a node without a cluster is a cluster of its own. */
 export function topicOf({ cluster, backend, host }: NodeConfig): string {

@@ -159,7 +159,19 @@ export class RunningRuntime implements Runtime {
         (this.#supervisor.getSnapshot().context as SupervisorContext).nodes[address]?.given_up ?? null,
     })
     this.admin = new Administrator({
-      call: (run) => this.#call(({ store }) => run(store)),
+      call: (run) =>
+        this.#call(({ types, store, runner, environment }) =>
+          run({
+            types,
+            store,
+            runner,
+            environment,
+            calls: this.#calls,
+            spared: this.#spared,
+            settings: this.settings,
+            log: this.#log,
+          }),
+        ),
       views: this.#views,
       log: this.#log,
     })
@@ -709,7 +721,7 @@ export class RunningRuntime implements Runtime {
 
   /** Rows that the definitions given can't explain refuse the start, with counts. */
   async #checkRows(store: Store): Promise<void> {
-    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'request', 'quota']
+    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'retired', 'request', 'quota']
     const counts = await Promise.all(known.map((kind) => store.count({ kind })))
     const unknown: string[] = []
     const strangers = (await store.count({})) - counts.reduce((sum, count) => sum + count, 0)

@@ -21,7 +21,7 @@ import { graphPaths, type PathGraph, pathGraph, stepContext } from './paths.ts'
 import { type SeedsResult, simulateSeeds } from './seeds.ts'
 import type { SimulationResult } from './simulation/simulation.ts'
 import { oncePerTransition, toursOf } from './tours.ts'
-import { elsewhereEvents, wrongEvents } from './wrong_events.ts'
+import { elsewhereEvents, retryEvents, wrongEvents } from './wrong_events.ts'
 
 export interface GeneratedTestsOptions {
   /** The types that its operations name: its parent, what it holds and uses, and what holds or uses it. */
@@ -186,7 +186,10 @@ function decideAll(context: StepContext, kind: string, graph: PathGraph, coverag
       assert.ok(!decision.accepted, `${event.type} by the wrong sender is accepted in ${row.status}`)
     }
   for (const state of graph.states.values())
-    for (const [row, event] of elsewhereEvents(context.types.get(kind)!, state.row))
+    for (const [row, event] of [
+      ...elsewhereEvents(context.types.get(kind)!, state.row),
+      ...retryEvents(state.row),
+    ])
       decide(types, row, relatedRows(watched, row, event, {}, new Map()), event)
 }
 

@@ -294,6 +294,8 @@ export function eventsOf(type: ResourceType): NamedEvent[] {
     cleanup(WORKER, LIFE - 1, 'of an earlier life')
     cleanup('h3@file', LIFE, 'of another worker')
   }
+  add({ type: 'cleanup.retry', at: AT })
+  add({ type: 'cleanup.retry', at: AT, until: AT - 1_000_000 }, 'of claims before it')
   const holder = { kind: 'holder', id: 'b1', fence: 3 }
   for (const as of statuses.held) add({ type: 'hold', as, holder, at: AT }, `as ${as}`)
   for (const [who, by] of [

@@ -1,10 +1,12 @@
 // Events from senders that may not: an older fence, another worker or life, a node that is down or of another
 // topic, a cleaner of an earlier life, a stranger instead of the holder. A live runtime keeps most of them
-// from being sent at all, so they are told to the charts at the level of `decide`. All are to be refused.
+// from being sent at all, so they are told to the charts at the level of `decide`. All are to be refused, but for
+// what administrators and drivers with several clusters do, which no path walks through.
 
 import { isCreate, type ResourceType } from '../../machines/definition.ts'
 import { type ResourceEvent, statePathOf } from '../../machines/resource.ts'
 import type { ResourceRow } from '../../machines/row.ts'
+import { startsOf } from '../../machines/table.ts'
 import { BACKEND, claimantOf, HOSTS, LIMITS, serviceOf } from './path_steps.ts'
 
 /**
@@ -24,6 +26,20 @@ export function elsewhereEvents(type: ResourceType, row: ResourceRow): [Resource
   ])
 }
 
+/** An administrator does not wait for the next try of a cleanup that failed. */
+export function retryEvents(row: ResourceRow): [ResourceRow, ResourceEvent][] {
+  if (!statePathOf(row).endsWith('.cleanup_queued')) return []
+  const not_before = row.updated_at + 100
+  const operation = { ...row.operation!, cleanup: { ...row.operation!.cleanup!, not_before } }
+  const at = row.updated_at + 1
+  return [
+    [
+      { ...row, operation },
+      { type: 'cleanup.retry', at },
+    ],
+  ]
+}
+
 /** Every event that somebody without the right to it might send to a row in this state. */
 export function wrongEvents(type: ResourceType, row: ResourceRow): ResourceEvent[] {
   const path = statePathOf(row)
@@ -38,6 +54,7 @@ export function wrongEvents(type: ResourceType, row: ResourceRow): ResourceEvent
       { ...service, state: 'down' },
       serviceOf(host, 2),
       { ...service, cluster: 'hdd' },
+      { ...service, disabled: true },
     ])
       events.push({ type: 'claim', claimant: { ...sound, service: wrong }, at })
     const not_before = row.operation?.cleanup?.not_before ?? 0
@@ -66,6 +83,17 @@ export function wrongEvents(type: ResourceType, row: ResourceRow): ResourceEvent
       { ...cleanup, worker: `h9@${BACKEND}`, incarnation },
     )
   }
+  if (path.endsWith('.cleanup_queued')) {
+    const not_before = row.operation!.cleanup!.not_before
+    events.push({ type: 'cleanup.retry', at: Math.max(at, not_before) })
+  }
+  const cluster = { kind: 'cluster', id: row.cluster, version: 1, disabled: false, disabled_reason: null }
+  for (const [name, operation] of Object.entries(type.table.operations))
+    if (operation.unless_frozen && startsOf(type.table, operation).includes(row.status))
+      events.push({
+        ...{ type: name, input: {}, request_id: null, at, related: {} },
+        cluster: { ...cluster, frozen: true },
+      })
   const stranger = { kind: 'stranger', id: 'b9', fence: 1 }
   if (row.held_by !== null) {
     for (const ending of ['done', 'failed', 'cleanup', 'cancelled'])
