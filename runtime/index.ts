@@ -1,7 +1,7 @@
 // The embedding: createRuntime and what it takes and gives.
 
 export { backup } from '../machines/backup.ts'
-export { defineResource } from '../machines/definition.ts'
+export { defineResource, type ResourceType } from '../machines/definition.ts'
 export { DefinitionError } from '../machines/error.ts'
 export {
   type ClusterFilter,

@@ -1,4 +1,5 @@
 // The local HTTP door.
 
+export { checkToken, isLoopback } from './access.ts'
 export { createDoor, type Door, type DoorOptions } from './door.ts'
-export { DEFAULT_PORT, isLoopback, type Listening, type ListenOptions, listen } from './listen.ts'
+export { DEFAULT_PORT, type Listening, type ListenOptions, listen } from './listen.ts'

@@ -26,11 +26,6 @@ export const DEFAULT_PORT = 7878
 /** How long answers under way may take to leave at a close. */
 const GRACE_MS = 300
 
-/** Whether only this machine can reach what is bound there. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
-}
-
 /** Rejects with the system's error where the port is taken or the address is not this machine's. */
 export async function listen(
   fetch: (request: Request) => Promise<Response>,

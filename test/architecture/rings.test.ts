@@ -92,7 +92,7 @@ describe('the rings', () => {
   })
 
   test("the HTTP door uses the runtime's public way in", () => {
-    const allowed = ['hono', '@hono/node-server', 'zod', 'runtime/index.ts']
+    const allowed = ['hono', '@hono/node-server', 'prom-client', 'zod', 'runtime/index.ts']
     expect(
       strangers(
         runtime.filter(({ path }) => inFolder('runtime/http')(path)),
@@ -139,6 +139,7 @@ describe('the rings', () => {
       '@hono/node-server',
       'commander',
       'pino',
+      'prom-client',
       '@xstate/graph',
       'machines/graph.ts',
     ])

@@ -109,7 +109,7 @@ describe('names', () => {
       why: 'one process owns a folder: a lock it is',
     },
     {
-      where: /^runtime\/command\/(?:configuration|serve_drivers)\.ts/,
+      where: /^runtime\/(?:http\/|command\/(?:configuration|serve_drivers)\.ts)/,
       words: ['record'],
       why: "zod's word for an object with any names",
     },

@@ -27,8 +27,12 @@ export async function doorRig({ store = memoryStore(), settings = {}, ...options
     resources: [volume, snapshot, backup],
     nodes: ['h1', 'h2', 'h3'].map((host) => ({ cluster: 'demo', backend: 'noop', host, driver })),
   })
+  /** What is worth a look; each request alone is not. */
   const logged: string[] = []
-  const door = createDoor(runtime, { ...options, log: ({ message }) => logged.push(message) })
+  const door = createDoor(runtime, {
+    log: ({ level, message }) => level !== 'debug' && logged.push(message),
+    ...options,
+  })
 
   const ask = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
     const isRaw = typeof body === 'string' || body instanceof Uint8Array || body instanceof ReadableStream

@@ -140,7 +140,7 @@ test('streams are limited in number', async () => {
   const first = await open(rig)
   await open(rig)
   expect(await rig.ask('GET', '/events')).toMatchObject({
-    status: 503,
+    status: 429,
     body: { error: { code: 'too_many_streams' } },
   })
   await first.body!.cancel()
