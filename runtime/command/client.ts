@@ -136,6 +136,6 @@ function exitFor(status: number, value: unknown, url: string): Exit {
 
 function exitCodeFor(status: number, code: string): number {
   if (status === 409 || status === 403 || code === 'no_cluster') return EXIT.refused
-  if (status === 503) return EXIT.unreachable
+  if (status === 503 || status === 429) return EXIT.unreachable
   return status < 500 ? EXIT.usage : EXIT.failed
 }

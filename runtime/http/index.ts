@@ -3,3 +3,4 @@
 export { checkToken, isLoopback } from './access.ts'
 export { createDoor, type Door, type DoorOptions } from './door.ts'
 export { DEFAULT_PORT, type Listening, type ListenOptions, listen } from './listen.ts'
+export { metricName } from './metrics.ts'

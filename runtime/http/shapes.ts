@@ -102,6 +102,8 @@ export const cluster = z.looseObject({
   frozen: z.boolean(),
   frozen_reason: text.nullable(),
   capabilities: z.looseObject({}).nullable(),
+  reported_at: millis.nullable(),
+  pending_gib: z.number(),
   nodes: z.array(text),
   queued: count,
 })

@@ -14,8 +14,8 @@ import { addQuotaCommands } from '../../runtime/command/quotas.ts'
 import { addResourceCommands } from '../../runtime/command/resources.ts'
 import { addServeCommand } from '../../runtime/command/serve_command.ts'
 import { addSimulateCommand } from '../../runtime/command/simulate.ts'
-import { createDoor } from '../../runtime/http/index.ts'
-import { defaultSettings, type Runtime } from '../../runtime/index.ts'
+import { createDoor, metricName } from '../../runtime/http/index.ts'
+import { defaultSettings, MEASURES, type MeasureName, type Runtime } from '../../runtime/index.ts'
 import { root } from '../architecture/source.ts'
 import { asUser } from '../examples/as_user.ts'
 import { closed, comparisons, operationRows } from './block_storage.ts'
@@ -132,6 +132,17 @@ async function routesTable(): Promise<string> {
   )
 }
 
+function metricsTable(): string {
+  return tableOf(
+    ['metric', 'is', 'labels'],
+    Object.entries(MEASURES).map(([name, [type, help, labels]]) => [
+      `\`${metricName(name as MeasureName)}\``,
+      type === 'counter' ? help : `${type}: ${help}`,
+      labels.map((label) => `\`${label}\``).join(', '),
+    ]),
+  )
+}
+
 function statusTable(): string {
   const byStatus = new Map<string, string[]>()
   for (const [, code, status] of part('runtime/http/answer.ts', 'const STATUS', '\n}').matchAll(
@@ -180,6 +191,7 @@ export async function sections(): Promise<Readonly<Record<string, string>>> {
     commands: commandsTable(),
     routes: await routesTable(),
     'http-codes': statusTable(),
+    metrics: metricsTable(),
     'runtime-errors': codesIn('runtime/error.ts', 'RekindleErrorCode', '\n\n'),
     'store-errors': codesIn('store/error.ts', 'StoreErrorCode', '\n\n'),
     'file-driver-errors': codesIn('runtime/drivers/file/error.ts', 'FileDriverErrorCode', '\n\n'),
