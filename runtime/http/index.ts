@@ -2,5 +2,5 @@
 
 export { checkToken, isLoopback } from './access.ts'
 export { createDoor, type Door, type DoorOptions } from './door.ts'
-export { DEFAULT_PORT, type Listening, type ListenOptions, listen } from './listen.ts'
+export { DEFAULT_PORT, type Listening, type ListenOptions, listen, type SocketLimits } from './listen.ts'
 export { metricName } from './metrics.ts'

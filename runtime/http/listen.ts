@@ -13,6 +13,34 @@ export interface ListenOptions {
   /** Default 7878; 0 takes a free one. */
   readonly port?: number
   readonly environment?: Environment
+  readonly limits?: Partial<SocketLimits>
+}
+
+/** How long, and how many. Milliseconds. */
+export interface SocketLimits {
+  /** Until the headers of a request are there, from the connection on. */
+  readonly headers_ms: number
+  /** Until a request is there, its body included. */
+  readonly request_ms: number
+  /** Between two requests. */
+  readonly keep_alive_ms: number
+  /** Without any movement. Waits are shorter; event streams beat. */
+  readonly idle_ms: number
+  /** Until an answer has left, from the request on; an event stream is no answer that ends. */
+  readonly answer_ms: number
+  /** How often requests under way are looked at. */
+  readonly look_ms: number
+  readonly connections: number
+}
+
+const LIMITS: SocketLimits = {
+  headers_ms: 10_000,
+  request_ms: 30_000,
+  keep_alive_ms: 5_000,
+  idle_ms: 120_000,
+  answer_ms: 150_000,
+  look_ms: 2_000,
+  connections: 1_024,
 }
 
 export interface Listening {
@@ -22,6 +50,12 @@ export interface Listening {
   close(): Promise<void>
 }
 
+/** What is written to. */
+interface Outgoing {
+  once(event: 'close', run: () => void): unknown
+  destroy(): unknown
+}
+
 export const DEFAULT_PORT = 7878
 /** How long answers under way may take to leave at a close. */
 const GRACE_MS = 300
@@ -29,17 +63,27 @@ const GRACE_MS = 300
 /** Rejects with the system's error where the port is taken or the address is not this machine's. */
 export async function listen(
   fetch: (request: Request) => Promise<Response>,
-  { host = '127.0.0.1', port = DEFAULT_PORT, environment = realEnvironment() }: ListenOptions = {},
+  options: ListenOptions = {},
 ): Promise<Listening> {
+  const { host = '127.0.0.1', port = DEFAULT_PORT, environment = realEnvironment() } = options
+  const limits = { ...LIMITS, ...options.limits }
+  const bounded = async (request: Request, { outgoing }: { outgoing: Outgoing }) => {
+    // A client that takes its answer a byte at a time is let go of; one that follows events may stay.
+    const timer = environment.timer(limits.answer_ms, () => outgoing.destroy())
+    outgoing.once('close', () => timer.clear())
+    const answer = await fetch(request)
+    if (answer.headers.get('content-type')?.startsWith('text/event-stream')) timer.clear()
+    return answer
+  }
   const server = createServer(
     {
-      headersTimeout: 10_000,
-      requestTimeout: 30_000,
-      keepAliveTimeout: 5_000,
-      connectionsCheckingInterval: 2_000,
+      headersTimeout: limits.headers_ms,
+      requestTimeout: limits.request_ms,
+      keepAliveTimeout: limits.keep_alive_ms,
+      connectionsCheckingInterval: limits.look_ms,
       maxHeaderSize: 16 * 1024,
     },
-    getRequestListener(fetch, {
+    getRequestListener(bounded, {
       overrideGlobalObjects: false,
       // What never became a request: a Host that is none, a URL that can't be read.
       errorHandler: () =>
@@ -48,9 +92,9 @@ export async function listen(
         }),
     }),
   )
-  // A socket on which nothing moved for so long is nobody's. Waits are shorter; event streams beat.
-  server.timeout = 120_000
-  server.maxConnections = 1_024
+  // A socket on which nothing moved for so long is nobody's.
+  server.timeout = limits.idle_ms
+  server.maxConnections = limits.connections
   server.on('clientError', refuseBytes)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)

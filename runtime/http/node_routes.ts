@@ -2,10 +2,17 @@
 // becomes 409 with what was expected and found; what is so already is answered as done.
 
 import { z } from 'zod'
-import { type AdminAnswer, type NodeView, type QuotaLimits, RekindleError, type Runtime } from '../index.ts'
+import {
+  type AdminAnswer,
+  type CleanupFilter,
+  type NodeView,
+  type QuotaLimits,
+  RekindleError,
+  type Runtime,
+} from '../index.ts'
 import { DoorError, json, refused } from './answer.ts'
 import { type DoorPorts, READS, type Route, route, WRITES } from './route.ts'
-import { cluster, node, quota, stuck } from './shapes.ts'
+import { cleanupReport, cluster, node, quota, stuck } from './shapes.ts'
 
 const LIFE = {
   kill: 'end a node of this process at once, as a crash would',
@@ -16,17 +23,30 @@ const LIFE = {
 /** Why, for people who look later. */
 const reasonBody = z.strictObject({ reason: z.string().max(255).optional() })
 
+const name = z.string().min(1).max(256).optional()
+const cleanupBody = z.strictObject({
+  cluster: name,
+  backend: name,
+  host: name,
+  kind: name,
+  id: name,
+  until: z.number().optional(),
+})
+
 /** Of a project. */
 const NO_LIMIT = 'is no limit: a number from 0, or null for none'
 const limit = z.number(NO_LIMIT).min(0, NO_LIMIT).nullable()
 
 export function nodeRoutes({ runtime, calls }: DoorPorts): Route[] {
   /** An administrative action: a limited call whose refusal is a 409. */
-  const act = async <Done extends object>(run: () => Promise<AdminAnswer<Done>>): Promise<Response> => {
+  const act = async <Done extends object>(
+    run: () => Promise<AdminAnswer<Done>>,
+    status = 200,
+  ): Promise<Response> => {
     const answer = await calls.during(run)
     if (!answer.ok) return refused(answer)
     const { ok: _, ...done } = answer
-    return json(200, done)
+    return json(status, done)
   }
   const reasonOf = (body: object | undefined) => (body as { reason?: string } | undefined)?.reason
   const { admin } = runtime
@@ -94,6 +114,11 @@ export function nodeRoutes({ runtime, calls }: DoorPorts): Route[] {
       (name, reason) => admin.disableNode(name, reason),
     ),
     onNode('enable', 'a node claims again', (name) => admin.enableNode(name)),
+    onNode(
+      'remove',
+      'forget a node that is down; refused while it runs or is the worker of resources',
+      (name) => admin.removeNode(name),
+    ),
     route({
       method: 'GET',
       path: '/clusters',
@@ -113,6 +138,26 @@ export function nodeRoutes({ runtime, calls }: DoorPorts): Route[] {
       (topic, reason) => admin.freezeCluster(topic, reason),
     ),
     onCluster('thaw', 'everything is accepted there again', (topic) => admin.thawCluster(topic)),
+    route({
+      method: 'POST',
+      path: '/clusters/:topic/remove',
+      name: 'cluster.remove',
+      does: 'forget a cluster; refused while it has resources or a node that runs (body: {"recursive": true}: its nodes go first)',
+      body: z.strictObject({ recursive: z.boolean().optional() }),
+      answers: { 200: () => ({ schema: z.looseObject({ cluster, nodes: z.array(node) }) }) },
+      errors: [...WRITES, 'unknown_cluster', 'refused'],
+      handle: ({ params, body }) => act(() => admin.removeCluster(params.topic!, body ?? {})),
+    }),
+    route({
+      method: 'POST',
+      path: '/cleanup',
+      name: 'cleanup',
+      does: 'put right now what nodes that are down left (body: any of cluster, backend, host, kind, id, until)',
+      body: cleanupBody,
+      answers: { 202: () => ({ schema: cleanupReport }) },
+      errors: [...WRITES, 'unknown_kind', 'unknown_id', 'unknown_cluster', 'unknown_node', 'refused'],
+      handle: ({ body }) => act(() => admin.cleanup((body ?? {}) as CleanupFilter), 202),
+    }),
     route({
       method: 'GET',
       path: '/stuck',

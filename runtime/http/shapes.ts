@@ -108,6 +108,12 @@ export const cluster = z.looseObject({
   queued: count,
 })
 
+export const cleanupReport = z.looseObject({
+  cleaning: z.array(z.looseObject({ node, rows: count })),
+  unavailable: z.array(z.looseObject({ node, why: text })),
+  retried: z.array(ref),
+})
+
 export const stuck = z.looseObject({ kind: text, id: text, reason: text, message: text })
 
 export const quota = z.looseObject({

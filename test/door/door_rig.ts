@@ -8,9 +8,13 @@ import type { StoreSource } from '../../store/index.ts'
 export interface RigOptions extends DoorOptions {
   readonly settings?: Partial<Settings>
   readonly store?: StoreSource
+  readonly hosts?: readonly string[]
 }
 
-export async function doorRig({ store = memoryStore(), settings = {}, ...options }: RigOptions = {}) {
+const HOSTS = ['h1', 'h2', 'h3']
+
+export async function doorRig(given: RigOptions = {}) {
+  const { store = memoryStore(), settings = {}, hosts = HOSTS, ...options } = given
   const gates: { go: () => void; fail: (error: Error) => void }[] = []
   const driver = noopDriver({
     volume: {
@@ -25,7 +29,7 @@ export async function doorRig({ store = memoryStore(), settings = {}, ...options
     store,
     settings,
     resources: [volume, snapshot, backup],
-    nodes: ['h1', 'h2', 'h3'].map((host) => ({ cluster: 'demo', backend: 'noop', host, driver })),
+    nodes: hosts.map((host) => ({ cluster: 'demo', backend: 'noop', host, driver })),
   })
   /** What is worth a look; each request alone is not. */
   const logged: string[] = []
@@ -48,7 +52,8 @@ export async function doorRig({ store = memoryStore(), settings = {}, ...options
       } as RequestInit),
     )
     const text = await answer.text()
-    return { status: answer.status, headers: answer.headers, body: JSON.parse(text), text }
+    const isJson = answer.headers.get('content-type')?.startsWith('application/json')
+    return { status: answer.status, headers: answer.headers, body: isJson ? JSON.parse(text) : null, text }
   }
   const available = async (size = 1) => {
     const { body } = await ask('POST', '/resources/volume?wait=10', { name: 'data', size })
@@ -60,6 +65,12 @@ export async function doorRig({ store = memoryStore(), settings = {}, ...options
     logged,
     ask,
     available,
+    /** The keys that were changed after an offset, save those of nodes, which beat as they like. */
+    changedSince(offset: number): string[] {
+      const keys: string[] = []
+      runtime.watch((event) => event.type === 'change' && keys.push(event.key), { from: offset })()
+      return keys.filter((key) => !/^(?:service|beat)\//.test(key))
+    },
     /** Resolves when so many extends wait for their end. */
     async extending(count = 1) {
       await until(() => gates.length >= count)
