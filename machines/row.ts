@@ -167,6 +167,8 @@ export interface ClusterRow {
   readonly frozen_reason?: string | null
   /** It has this name now: what still carries the old one moves there (rule R16). */
   readonly renamed_to?: string
+  /** Where it was renamed: `moving` until everything is there once; what comes late moves all the same. */
+  readonly renaming?: 'moving' | 'done'
 }
 
 /**

@@ -96,6 +96,8 @@ export interface TableShape {
   /** Statuses in which another resource's operation holds this one, for example `backing-up`. */
   readonly held?: { readonly [status: string]: HeldShape }
   readonly guards?: { readonly [name: string]: Guard }
+  /** Fields of data and inputs that name a topic `cluster@backend`: a renaming of that cluster changes them too. */
+  readonly topics?: readonly string[]
   /** The resource this one belongs to: routed to its cluster, counted among its children. */
   readonly parent?: { readonly kind: string; readonly id: string }
   /**

@@ -208,6 +208,7 @@ export const volume = defineResource({
       description: 'An administrator says what is true; a running operation is aborted.',
     },
   },
+  topics: ['migrated_from', 'cluster'],
   held: {
     'backing-up': { from: ['available', 'in-use'], to: 'previous', failed: 'previous', cleanup: 'restore' },
     'restoring-backup': {

@@ -289,14 +289,16 @@ function topicChecked(
   if (operation.at === undefined) return input
   const topic = operation.at(row, input as never)
   const topics = directory.views().map((view) => view.topic)
-  if (!topics.includes(topic)) throw unknownCluster(topic, topics)
+  if (!topics.includes(topic)) throw unknownCluster(directory, topic, topics)
   return input
 }
 
-function unknownCluster(topic: string, topics: readonly string[]): RekindleError {
+function unknownCluster(directory: Directory, topic: string, topics: readonly string[]): RekindleError {
+  const renamed_to = directory.clusters.get(topic)?.renamed_to
+  const hint = renamed_to === undefined ? nearest(topic, topics) : `: it was renamed to ${renamed_to}`
   return new RekindleError(
     'unknown_cluster',
-    `there is no cluster '${shown(topic)}'${nearest(topic, topics)}; known: ${topics.join(', ') || 'none'}`,
+    `there is no cluster '${shown(topic)}'${hint}; known: ${topics.join(', ') || 'none'}`,
   )
 }
 
@@ -323,11 +325,7 @@ async function topicFor(
   const wanted = placement.wanted(kind, name, input)
   if (options.cluster === undefined) return { ...placement.choose(directory, key, wanted), placed: true }
   const topics = directory.views().map(({ topic }) => topic)
-  if (!topics.includes(options.cluster))
-    throw new RekindleError(
-      'unknown_cluster',
-      `there is no cluster '${shown(options.cluster)}'${nearest(options.cluster, topics)}; known: ${topics.join(', ') || 'none'}`,
-    )
+  if (!topics.includes(options.cluster)) throw unknownCluster(directory, options.cluster, topics)
   return { topic: options.cluster, placed: false, forget: () => {} }
 }
 

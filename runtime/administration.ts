@@ -23,18 +23,23 @@ import type {
   CleanupReport,
   ClusterStatus,
   NodeView,
+  Renaming,
 } from './api.ts'
 import { cleanNow } from './cleaning.ts'
 import type { CleanupPorts } from './cleanup.ts'
 import { clusterKey } from './commit.ts'
 import { RekindleError } from './error.ts'
 import type { Logger } from './log.ts'
+import { isPlaceName } from './node.ts'
 import { listAll, retiredKey } from './registration.ts'
+import { mark, type NotMarked, whyNotMarked } from './renaming.ts'
 import type { Views } from './views.ts'
 
 export interface AdministrationPorts {
   /** One call through the api: counted while it is under way, so that a stop answers it. */
   readonly call: <A>(run: (ports: CleanupPorts) => Promise<A>) => Promise<A>
+  /** Moves what carries the old name of any cluster; resolves when it has moved. */
+  readonly rename: () => Promise<void>
   readonly views: Views
   readonly log: Logger
 }
@@ -94,7 +99,7 @@ export class Administrator implements Administration {
   ): Promise<AdminAnswer<{ cluster: ClusterStatus; nodes: readonly NodeView[] }>> {
     return this.#ports.call(async ({ store, types }) => {
       for (;;) {
-        const row = await clusterOf(store, topic)
+        const row = await rawCluster(store, topic)
         const cluster = await this.#ports.views.cluster(row)
         const nodes = await servicesOf(store, topic)
         const views = nodes.map((service) => this.#ports.views.node(service))
@@ -128,6 +133,32 @@ export class Administrator implements Administration {
         return { ok: true, cluster, nodes: views }
       }
     })
+  }
+
+  async renameCluster(
+    from: string,
+    to: string,
+    options: { readonly dry_run?: boolean; readonly merge?: boolean } = {},
+  ): Promise<AdminAnswer<{ renaming: Renaming }>> {
+    checkName(from, to)
+    const asked = await this.#ports.call(async ({ store, types }) => {
+      const row = await rawCluster(store, from)
+      if (options.dry_run === true) {
+        const why = row.renamed_to === to ? null : await whyNotMarked(store, { from, to }, options.merge)
+        return why === null ? await renamingOf(store, types, from, to) : refuseRename(row, why)
+      }
+      const why = await mark(store, { from, to }, options.merge === true)
+      if (why === null) this.#ports.log.info(`${from} is being renamed to ${to}`, { topic: to })
+      return why === null ? null : refuseRename(row, why)
+    })
+    if (asked !== null && 'ok' in asked) return asked
+    if (asked !== null) return { ok: true, renaming: asked }
+    // Not counted as a call under way: a stop does not wait for it, the next start goes on with it.
+    await this.#ports.rename()
+    return this.#ports.call(async ({ store, types }) => ({
+      ok: true,
+      renaming: await renamingOf(store, types, from, to),
+    }))
   }
 
   cleanup(filter: CleanupFilter = {}): Promise<AdminAnswer<CleanupReport>> {
@@ -200,7 +231,12 @@ export class Administrator implements Administration {
       for (;;) {
         const row = await clusterOf(store, topic)
         const next = change(row)
-        if (next !== null && !(await swap(store, next))) continue
+        // What has not moved here yet from an earlier name is under the same rules.
+        const earlier = (await listAll<ClusterRow>(store, 'cluster'))
+          .filter(({ renamed_to }) => renamed_to === topic)
+          .flatMap((one) => change(one) ?? [])
+        const all = [...(next === null ? [] : [next]), ...earlier]
+        if (all.length > 0 && !(await swap(store, ...all))) continue
         if (next !== null) this.#ports.log.info(`${topic} was ${what} by an administrator`, { topic })
         return { ok: true, cluster: await this.#ports.views.cluster(next ?? row) }
       }
@@ -208,10 +244,15 @@ export class Administrator implements Administration {
   }
 }
 
-/** The next version of one row; false where somebody changed it meanwhile. */
-async function swap(store: Store, next: ServiceRow | ClusterRow): Promise<boolean> {
-  const expect: Expectation[] = [{ key: keyOf(next), version: next.version - 1 }]
-  return (await store.transact(expect, [{ put: next as unknown as StoredRow }])).ok
+/** The next versions of some rows, all or none; false where somebody changed one meanwhile. */
+async function swap(store: Store, ...next: readonly (ServiceRow | ClusterRow)[]): Promise<boolean> {
+  const expect: Expectation[] = next.map((row) => ({ key: keyOf(row), version: row.version - 1 }))
+  return (
+    await store.transact(
+      expect,
+      next.map((row) => ({ put: row as unknown as StoredRow })),
+    )
+  ).ok
 }
 
 /**
@@ -273,15 +314,60 @@ function inWords(counts: Counts): string {
     .join(', ')
 }
 
-/** The row of a cluster; throws `unknown_cluster`. */
+/** The row of a cluster that has this name now; throws `unknown_cluster`. */
 async function clusterOf(store: Store, topic: string): Promise<ClusterRow> {
+  const row = await rawCluster(store, topic)
+  if (row.renamed_to === undefined) return row
+  throw new RekindleError(
+    'unknown_cluster',
+    `there is no cluster '${shown(topic)}': it was renamed to ${row.renamed_to}`,
+  )
+}
+
+/** The row of a cluster that has this name or had it; throws `unknown_cluster`. */
+async function rawCluster(store: Store, topic: string): Promise<ClusterRow> {
   const row = (await store.get(clusterKey(String(topic)))) as ClusterRow | undefined
   if (row !== undefined) return row
-  const known = (await listAll<ClusterRow>(store, 'cluster')).map(({ id }) => id)
+  const all = await listAll<ClusterRow>(store, 'cluster')
+  const known = all.filter(({ renamed_to }) => renamed_to === undefined).map(({ id }) => id)
   throw new RekindleError(
     'unknown_cluster',
     `there is no cluster '${shown(topic)}'${nearest(String(topic), known)}; known: ${known.join(', ') || 'none'}`,
   )
+}
+
+function refuseRename(row: ClusterRow, { expected, found, why }: NotMarked): Refusal {
+  return no('rename', row, expected, found, why)
+}
+
+/** What still has the old name. */
+async function renamingOf(store: Store, types: Types, from: string, to: string): Promise<Renaming> {
+  const rows = await counted(store, types, { cluster: from })
+  const queued = await counted(store, types, { worker: from, taken: false })
+  const nodes = (await servicesOf(store, from)).map(({ host }) => host)
+  const row = (await store.get(clusterKey(from))) as ClusterRow | undefined
+  const left = total(rows) + total(queued)
+  const done = row?.renamed_to === to && row.renaming === 'done' && left === 0
+  return { from, to, rows: { ...queued, ...rows }, nodes, done }
+}
+
+/** A name is given within a backend: the rows stay where they are. */
+function checkName(from: string, to: string): void {
+  const bad = (message: string) =>
+    new RekindleError('bad_input', `bad input for a renaming: to: ${message}`, {
+      issues: [{ path: 'to', message }],
+    })
+  const [cluster, backend, ...more] = String(to).split('@')
+  if (more.length > 0 || !isPlaceName(cluster) || !isPlaceName(backend))
+    throw bad(
+      `'${shown(to)}' is no cluster@backend: each is 1 to 63 letters, digits, '_', '.' or '-', and begins with a letter or digit`,
+    )
+  if (from === to) throw bad(`'${shown(to)}' is its name already`)
+  const own = String(from).split('@')[1]
+  if (backend !== own)
+    throw bad(
+      `'${shown(to)}' is of the backend ${backend}, ${shown(from)} of ${own}: a renaming moves no data`,
+    )
 }
 
 function checkedReason(reason: string | undefined): string | null {

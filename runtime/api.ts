@@ -152,6 +152,17 @@ export interface Administration {
     options?: { readonly recursive?: boolean },
   ): Promise<AdminAnswer<{ readonly cluster: ClusterStatus; readonly nodes: readonly NodeView[] }>>
   /**
+   * Gives a cluster another name: what belongs to it, is queued for it or names it, and its nodes' rows (rule R16).
+   * Refused while a node runs under the old name, and where the new one has rows of its own, unless `merge` says
+   * that both are of the same backend. Answers when all has moved; a crash before that only delays it, and so does
+   * repeating it. A node that is started under the old name later is refused. A dry run says what would move.
+   */
+  renameCluster(
+    from: string,
+    to: string,
+    options?: { readonly dry_run?: boolean; readonly merge?: boolean },
+  ): Promise<AdminAnswer<{ readonly renaming: Renaming }>>
+  /**
    * Puts right at once what nodes that are down left, and does not wait for the next try of cleanups that failed.
    * Answers when every row is swapped; a cleanup that needs the backend then waits for a node of the cluster.
    */

@@ -4,7 +4,7 @@
 
 import type { ResourceType } from '../machines/definition.ts'
 import type { ClusterView } from '../machines/placement.ts'
-import type { BeatRow, ClusterRow, ResourceRow, ServiceRow } from '../machines/row.ts'
+import type { BeatRow, ClusterRow, ResourceRow, RetiredRow, ServiceRow } from '../machines/row.ts'
 import { type Commit, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { listAll } from './registration.ts'
 
@@ -42,6 +42,8 @@ export class Directory {
   readonly services = new Map<string, ServiceRow>()
   readonly beats = new Map<string, BeatRow>()
   readonly clusters = new Map<string, ClusterRow>()
+  /** By `host@backend`. */
+  readonly retired = new Map<string, RetiredRow>()
   /** The clusters but for what is pending; null after a change of a node or cluster. */
   #clusterViews: readonly Viewed[] | null = null
   readonly #takes: (row: ResourceRow) => Taking | null
@@ -63,6 +65,7 @@ export class Directory {
     for (const service of await listAll<ServiceRow>(store, 'service')) keepLast(this.services, service)
     for (const beat of await listAll<BeatRow>(store, 'beat')) keepLast(this.beats, beat)
     for (const cluster of await listAll<ClusterRow>(store, 'cluster')) keepLast(this.clusters, cluster)
+    for (const retired of await listAll<RetiredRow>(store, 'retired')) keepLast(this.retired, retired)
     this.#clusterViews = null
     for (const { kind, statuses } of types)
       for (const status of statuses.transitional)
@@ -88,6 +91,7 @@ export class Directory {
     if (key.startsWith('beat/')) return this.beats
     if (key.startsWith('service/')) return this.services
     if (key.startsWith('cluster/')) return this.clusters
+    if (key.startsWith('retired/')) return this.retired
     return undefined
   }
 
@@ -173,9 +177,12 @@ export class Directory {
 
   #viewClusters(): Viewed[] {
     const byTopic = new Map<string, ServiceRow[]>()
-    for (const topic of this.clusters.keys()) byTopic.set(topic, [])
+    // A cluster that has another name now is no place any more.
+    const isRenamed = (topic: string) => this.clusters.get(topic)?.renamed_to !== undefined
+    for (const topic of this.clusters.keys()) if (!isRenamed(topic)) byTopic.set(topic, [])
     for (const service of this.services.values()) {
       const topic = `${service.cluster}@${service.backend}`
+      if (isRenamed(topic)) continue
       const nodes = byTopic.get(topic)
       if (nodes === undefined) byTopic.set(topic, [service])
       else nodes.push(service)

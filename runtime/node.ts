@@ -21,9 +21,14 @@ import type { Environment, Timer } from './environment.ts'
 import { messageOf } from './error.ts'
 import { fieldsOf, type Logger } from './log.ts'
 import type { Mailbox } from './mailbox.ts'
-import { Registration, type Report } from './registration.ts'
+import { Registration, type RegistrationPorts, type Report } from './registration.ts'
 import { limitsOf, type Settings } from './settings.ts'
 import { Aborted, type Ending, work } from './work.ts'
+
+/** What a cluster, a backend or a host may be called. */
+export function isPlaceName(name: unknown): name is string {
+  return typeof name === 'string' && /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(name)
+}
 
 /** Something a node can't work without, besides the store: a lock manager, a mount. */
 export interface Probe {
@@ -64,6 +69,7 @@ export interface NodePorts {
   readonly onProgress: (row: ResourceRow, progress: Progress) => void
   /** Where a create goes whose driver said `not_here`; null where its caller chose the place. */
   readonly elsewhere: (row: ResourceRow, message: string) => Elsewhere | null
+  readonly told: RegistrationPorts['told']
   /** What its service row says, as far as this process was told. */
   readonly isDisabled: () => boolean
   readonly onUp: (life: NodeLife) => void

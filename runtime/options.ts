@@ -17,6 +17,11 @@ export interface RuntimeOptions<Types extends readonly ResourceType[]> {
   readonly settings?: Partial<Settings>
   /** Where new resources go: filters, weighers and what each type asks of a cluster. */
   readonly placement?: PlacementOptions
+  /**
+   * Called when a cluster is renamed, before any of its rows has the new name: for what a backend keeps under the
+   * name. Idempotent: it is called again after a crash. While it rejects, the renaming waits.
+   */
+  readonly renamed?: (from: string, to: string) => Promise<void>
   readonly environment?: Environment
   /** Where the runtime tells what people may want to know; nowhere by default. */
   readonly log?: Log
@@ -29,7 +34,7 @@ export interface Seams {
     readonly scheduler?: AnyStateMachine
     readonly supervisor?: AnyStateMachine
   }
-  /** The store as one actor sees it: `api`, `scheduler 1`, or a node's `host@backend`. */
+  /** The store as one actor sees it: `api`, `scheduler 1`, `renamer`, or a node's `host@backend`. */
   readonly storeFor?: (actor: string, store: Store) => Store
   readonly mailboxFor?: (topic: string, capacity: number) => Mailbox
 }

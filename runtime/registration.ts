@@ -3,7 +3,7 @@
 // this one was declared down (rules R2, R5, R11). It decides nothing about when.
 
 import { newCluster } from '../machines/cluster.ts'
-import type { BeatRow, Capabilities, RetiredRow, ServiceRow } from '../machines/row.ts'
+import type { BeatRow, Capabilities, ClusterRow, RetiredRow, ServiceRow } from '../machines/row.ts'
 import { type Identity, registered, runningLife, whyNotOf } from '../machines/service.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import type { Clock } from './clock.ts'
@@ -19,6 +19,14 @@ export interface RegistrationPorts {
   readonly settings: Settings
   /** The last incarnation of this host@backend that ended in this process: it needs no watching; 0 for none. */
   readonly endedHere: number
+  /**
+   * What this process was told of the row of its cluster, and of what was forgotten of its address. Older than what
+   * is there, the swap conflicts and it looks again.
+   */
+  readonly told: (
+    topic: string,
+    address: string,
+  ) => { readonly cluster: ClusterRow | undefined; readonly retired: RetiredRow | undefined }
   /** The life ended meanwhile. */
   readonly isOver: () => boolean
   readonly log: Logger
@@ -42,6 +50,8 @@ export class Registration {
   readonly id: string
   readonly serviceKey: Key
   incarnation: number | null = null
+  /** It was refused since its cluster has another name now. */
+  hasOldName = false
   readonly #config: NodeConfig
   readonly #ports: RegistrationPorts
 
@@ -72,25 +82,28 @@ export class Registration {
   async register(): Promise<string | null> {
     const { store, environment, settings } = this.#ports
     for (;;) {
-      const [services, retired] = await Promise.all([
-        this.#ownServices(),
-        store.get(retiredKey(this.address)),
-      ])
+      const services = await this.#ownServices()
       const running = store.exclusive ? undefined : runningLife(services, this.#ports.endedHere)
       if (running !== undefined && !(await this.#isSilent(running))) {
         return `${this.address} runs already, in life ${running.incarnation} as ${running.id}: stop it first, or give this node another host`
       }
       if (this.#ports.isOver()) return 'it was stopped'
-      const { next, ended } = registered(
-        services,
-        this.#identity,
-        (retired as RetiredRow | undefined) ?? null,
-      )
+      const { cluster, retired } = this.#ports.told(this.topic, this.address)
+      if (cluster?.renamed_to !== undefined) {
+        this.hasOldName = true
+        const name = cluster.renamed_to.slice(0, cluster.renamed_to.indexOf('@'))
+        return `${this.address}: the cluster ${this.topic} was renamed to ${cluster.renamed_to}: give this node the cluster '${name}', or remove ${this.topic} to use its name anew`
+      }
+      const { next, ended } = registered(services, this.#identity, retired ?? null)
       const elsewhere = services.filter((service) => service.id !== this.id)
       for (const service of elsewhere)
-        this.#ports.log.warn(`was in ${service.id}; its resources there are not moved to ${this.topic}`)
+        this.#ports.log.warn(
+          `was in ${service.id}; resources of ${topicOfService(service)} are not moved to ${this.topic}: rekindle cluster rename ${topicOfService(service)} ${this.topic} moves them`,
+        )
       const expect = services.map((service) => ({ key: keyOf(service), version: service.version }))
       if (next.version === 1) expect.push({ key: keyOf(next), version: 0 })
+      // A renaming or removal of its cluster that comes between is a conflict.
+      if (cluster !== undefined) expect.push({ key: keyOf(cluster), version: cluster.version })
       // Forgotten and started at once: its incarnation is above what was forgotten (rule R2).
       expect.push({ key: retiredKey(this.address), version: retired?.version ?? 0 })
       const changes = [next, ...ended].map((row) => ({ put: row as unknown as StoredRow }))
@@ -134,7 +147,7 @@ export class Registration {
     return true
   }
 
-  /** Two nodes may make the row of their cluster at once: one row, both go on. */
+  /** Two nodes may make the row of their cluster at once: one row, both go on (behaviour 57). */
   async #makeCluster(): Promise<void> {
     const made = newCluster(this.topic)
     if ((await this.#ports.store.get(keyOf(made))) !== undefined) return
@@ -217,6 +230,10 @@ function latest(report: Report | null, found: BeatRow | undefined): Report {
   const { capabilities = null, reported_at = 0, reported_offset = 0 } = found ?? {}
   if (report !== null && report.reported_offset >= reported_offset) return report
   return { capabilities, reported_at, reported_offset }
+}
+
+function topicOfService({ cluster, backend }: ServiceRow): string {
+  return `${cluster}@${backend}`
 }
 
 export const retiredKey = (address: string): Key => `retired/${address}`

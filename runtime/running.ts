@@ -43,15 +43,16 @@ import { type Clock, plainClock, turnClock } from './clock.ts'
 import { commit, type Runner } from './commit.ts'
 import { Directory } from './directory.ts'
 import { type Environment, realEnvironment, type Timer } from './environment.ts'
-import { messageOf, RekindleError } from './error.ts'
+import { messageOf, RekindleError, type RekindleErrorCode } from './error.ts'
 import { fieldsOf, type LogFields, Logger } from './log.ts'
 import { Mailbox } from './mailbox.ts'
 import { type Measured, Measures, type Sample } from './measures.ts'
-import { isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
+import { isPlaceName, isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { PlacementPolicy } from './placement.ts'
 import { type QuotaLimits, setLimits } from './quota.ts'
 import { listAll, topicOf } from './registration.ts'
+import { mark, Renamer } from './renaming.ts'
 import { Scheduler } from './scheduler.ts'
 import { type Settings, settingsFrom } from './settings.ts'
 import { Turns } from './turns.ts'
@@ -65,6 +66,7 @@ interface Session {
   readonly clock: Clock
   readonly directory: Directory
   readonly schedulers: readonly Scheduler[]
+  readonly renamer: Renamer
   readonly lives: Map<string, NodeLife>
 }
 
@@ -172,6 +174,7 @@ export class RunningRuntime implements Runtime {
             log: this.#log,
           }),
         ),
+      rename: () => this.#sessionOrThrow().renamer.go(),
       views: this.#views,
       log: this.#log,
     })
@@ -204,11 +207,13 @@ export class RunningRuntime implements Runtime {
   async start(): Promise<void> {
     await this.#open()
     const refused: string[] = []
+    let code: RekindleErrorCode = 'node_running'
     const settled = new Promise<void>((resolve) => {
       const waiting = new Set(this.#configs.keys())
       if (waiting.size === 0) resolve()
       this.#starting = (life) => {
         if (life.state === 'refused') refused.push(life.context.reason ?? '')
+        if (life.registration.hasOldName) code = 'bad_settings'
         waiting.delete(life.address)
         if (waiting.size === 0) resolve()
       }
@@ -219,8 +224,36 @@ export class RunningRuntime implements Runtime {
     this.#starting = null
     if (refused.length > 0) {
       await this.stop({ within_ms: 0 })
-      throw new RekindleError('node_running', refused.join('; '))
+      throw new RekindleError(code, refused.join('; '))
     }
+    await this.#includeStandalone().catch((error: unknown) => {
+      this.#log.warn(`what hosts had before they were in a cluster is not moved yet: ${messageOf(error)}`)
+    })
+  }
+
+  /**
+   * A host that was a cluster of its own and is configured with one now: what it had moves there (behaviour 6),
+   * unless hosts that joined it are up under its name, which goes on then until an administrator renames it.
+   */
+  async #includeStandalone(): Promise<void> {
+    for (const { cluster, host, backend } of this.#configs.values()) {
+      const from = `${host}@${backend}`
+      if (cluster === undefined || cluster === host || this.#session === null) continue
+      const { store, directory, renamer } = this.#session
+      if (!directory.services.has(`${from}@${host}`)) continue
+      const to = `${cluster}@${backend}`
+      const why = await mark(store, { from, to }, true)
+      if (why !== null) this.#log.warn(`${from} is not renamed to ${to}: ${why.why}`, { topic: from })
+      else this.#renameOn(directory, renamer)
+    }
+  }
+
+  /** What still has the name that a cluster had before moves in the background. */
+  #renameOn(directory: Directory, renamer: Renamer): void {
+    if (![...directory.clusters.values()].some(({ renamed_to }) => renamed_to !== undefined)) return
+    renamer.go().catch((error: unknown) => {
+      this.#log.warn(`a renaming does not get on: ${messageOf(error)}`)
+    })
   }
 
   /** Opens the store and begins a session on it: directory, feed, clock, schedulers. Nodes are the supervisor's. */
@@ -243,6 +276,13 @@ export class RunningRuntime implements Runtime {
       if (this.#stopping !== null) throw new RekindleError('stopped', 'the runtime is stopping')
       const clock = store.exclusive ? turnClock(environment, settings.sweep_ms) : plainClock(environment)
       const lives = new Map<string, NodeLife>()
+      const renamer = new Renamer({
+        types: this.#types,
+        store: this.#storeFor('renamer', store),
+        runner: this.#runner,
+        log: this.#log,
+        renamed: this.#options.renamed ?? null,
+      })
       const schedulers = Array.from({ length: settings.schedulers }, (_, i) => {
         const name = `scheduler ${i + 1}`
         return new Scheduler(name, {
@@ -255,6 +295,7 @@ export class RunningRuntime implements Runtime {
           settings,
           runner: this.#runner,
           chart: this.#seams.charts?.scheduler ?? schedulerChart,
+          onSwept: () => this.#renameOn(directory, renamer),
           roomFor: (topic) => {
             const mailbox = this.#mailboxes.get(topic)
             return mailbox === undefined ? 0 : mailbox.capacity - mailbox.size
@@ -262,7 +303,7 @@ export class RunningRuntime implements Runtime {
           log: this.#log.about({ scheduler: name }, `${name}: `),
         })
       })
-      const session: Session = { store, clock, directory, schedulers, lives }
+      const session: Session = { store, clock, directory, schedulers, renamer, lives }
       found.session = session
       this.#session = session
       for (const scheduler of schedulers) scheduler.start()
@@ -287,6 +328,7 @@ export class RunningRuntime implements Runtime {
     }
     session.clock.stop()
     for (const scheduler of session.schedulers) void scheduler.stop()
+    void session.renamer.stop()
     void session.store.close().catch(() => {})
     this.#reopen()
   }
@@ -329,6 +371,7 @@ export class RunningRuntime implements Runtime {
     if (session !== null) {
       await this.#drain(session, within_ms)
       for (const scheduler of session.schedulers) await scheduler.stop()
+      await session.renamer.stop()
       session.clock.stop()
       this.#session = null
       await session.store.close()
@@ -393,6 +436,10 @@ export class RunningRuntime implements Runtime {
       endedHere: this.#endedHere.get(address) ?? 0,
       onProgress: (row, progress) => this.#tell({ type: 'progress', kind: row.kind, id: row.id, progress }),
       elsewhere: (row, message) => this.#placement.elsewhere(session.directory, row, message),
+      told: (topic, address) => ({
+        cluster: session.directory.clusters.get(topic),
+        retired: session.directory.retired.get(address),
+      }),
       isDisabled: () => this.#isDisabled(life),
       onUp: (up) => this.#starting?.(up),
       onOver: (ended) => this.#nodeOver(session, ended),
@@ -791,7 +838,7 @@ function storeErrorInWords(error: unknown): unknown {
 
 function checkNode({ cluster, backend, host, driver }: NodeConfig): void {
   for (const [field, value] of Object.entries({ cluster: cluster ?? host, backend, host }))
-    if (typeof value !== 'string' || !/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/.test(value))
+    if (!isPlaceName(value))
       throw new RekindleError(
         'bad_settings',
         `node ${host}: ${field} '${String(value)}' must be 1 to 63 letters, digits, '_', '.' or '-'`,

@@ -28,6 +28,8 @@ export interface SchedulerPorts {
   readonly settings: Settings
   readonly runner: Runner
   readonly chart: typeof schedulerChart
+  /** A sweep is over: what else is looked at from time to time. */
+  readonly onSwept: () => void
   /** How many doorbells the topic's mailbox still takes; 0 where no node of this process consumes it. */
   readonly roomFor: (topic: string) => number
   /** About this scheduler. */
@@ -109,6 +111,7 @@ export class Scheduler {
     }
     for (const topic of Object.keys((this.actor.getSnapshot().context as SchedulerContext).clusters))
       await this.#ringAgain(topic)
+    this.#ports.onSwept()
     if (this.#sweeps++ % PURGE_EVERY === 0) await this.#purge()
   }
 

@@ -33,7 +33,8 @@ export class Views {
   }
 
   nodes(): readonly NodeView[] {
-    return [...this.#ports.session().directory.services.values()].map((service) => this.node(service))
+    const services = [...this.#ports.session().directory.services.values()]
+    return services.sort((a, b) => (a.id < b.id ? -1 : 1)).map((service) => this.node(service))
   }
 
   node(service: ServiceRow): NodeView {

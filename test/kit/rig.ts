@@ -141,6 +141,7 @@ export interface ProcessOptions {
   readonly driver?: Driver
   readonly settings?: Partial<Settings>
   readonly placement?: PlacementOptions
+  readonly renamed?: (from: string, to: string) => Promise<void>
   readonly seams?: Seams
   readonly resources?: readonly ResourceType[]
 }
@@ -213,6 +214,7 @@ export class World {
       driver,
       settings,
       placement,
+      renamed,
       seams,
       resources,
     } = options
@@ -233,6 +235,7 @@ export class World {
         },
         ...(settings === undefined ? {} : { settings }),
         ...(placement === undefined ? {} : { placement }),
+        ...(renamed === undefined ? {} : { renamed }),
       },
       {
         ...seams,

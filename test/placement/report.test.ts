@@ -29,6 +29,7 @@ async function registered() {
         clock: plainClock(environment),
         store,
         settings: settingsFrom({}),
+        told: () => ({ cluster: undefined, retired: undefined }),
         endedHere: 0,
         isOver: () => false,
         log: new Logger(null),
