@@ -74,12 +74,29 @@ export interface ClusterStatus extends ClusterView {
   readonly queued: number
 }
 
-/** A resource that does not get on by itself, and why. */
+/** A resource that does not get on by itself, why, and what to do. */
 export interface Stuck {
   readonly kind: string
   readonly id: string
-  readonly reason: 'leftover_call' | 'no_node_up' | 'cleanup_failing'
+  readonly reason: /** A driver's call was aborted and has not settled. */
+    | 'leftover_call'
+    /** It waits for a cluster of which no node is up. */
+    | 'no_node_up'
+    /** It waits for a cluster whose nodes that are up are all disabled. */
+    | 'nodes_disabled'
+    /** Its cleanup failed and is tried again later. */
+    | 'cleanup_failing'
+    /** Its cleanup failed so often that it was given up: what is at the backend is not known. */
+    | 'cleanup_given_up'
+    /** Its operation took down so many nodes, or was interrupted so often, that it ended as failed. */
+    | 'attempts_used_up'
   readonly message: string
+  readonly what_to_do: string
+  /** Since when, in milliseconds since the epoch. */
+  readonly since: number
+  /** Of a cleanup: how often it failed, and when it is tried next (null: not by itself). */
+  readonly failures?: number
+  readonly next_try_at?: number | null
 }
 
 /**

@@ -156,6 +156,7 @@ export class RunningRuntime implements Runtime {
       environment: this.#environment,
       settings: this.settings,
       calls: this.#calls,
+      types: this.#types,
       session: () => this.#sessionOrThrow(),
       givenUp: (address) =>
         (this.#supervisor.getSnapshot().context as SupervisorContext).nodes[address]?.given_up ?? null,

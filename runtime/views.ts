@@ -1,8 +1,11 @@
 // What people are shown of nodes and clusters, and which resources do not get on by themselves, with what to
 // do about each. Read from the directory, the lives of this process and the store; nothing is changed here.
 
+import type { Types } from '../machines/decision.ts'
 import type { ClusterView } from '../machines/placement.ts'
 import type { ClusterRow, ResourceRow, ServiceRow } from '../machines/row.ts'
+import { startsOf } from '../machines/table.ts'
+import { USED_UP } from '../machines/vocabulary.ts'
 import type { Store } from '../store/store.ts'
 import type { ClusterStatus, NodeView, Stuck } from './api.ts'
 import type { Call, Calls } from './calls.ts'
@@ -15,6 +18,7 @@ export interface ViewPorts {
   readonly environment: Environment
   readonly settings: Settings
   readonly calls: Calls
+  readonly types: Types
   /** As long as the store holds; throws where it is lost. */
   readonly session: () => {
     readonly store: Store
@@ -23,6 +27,15 @@ export interface ViewPorts {
   }
   /** Why the supervisor gave a node up, by `host@backend`; null otherwise. */
   readonly givenUp: (address: string) => string | null
+}
+
+/** Rows of one topic or status that one look lists. */
+const MOST_LISTED = 1_000
+
+/** Codes of a row's error that say that no further try is made. */
+const GIVEN_UP: { readonly [code: string]: Stuck['reason'] } = {
+  [USED_UP]: 'attempts_used_up',
+  cleanup_failed: 'cleanup_given_up',
 }
 
 export class Views {
@@ -80,37 +93,88 @@ export class Views {
   }
 
   async stuck(): Promise<readonly Stuck[]> {
-    const { directory, store } = this.#ports.session()
+    const { directory } = this.#ports.session()
+    const stuck = await this.#leftovers()
+    for (const { topic } of directory.views()) stuck.push(...(await this.#waitingAt(topic)))
+    stuck.push(...(await this.#givenUp()))
+    return stuck
+  }
+
+  async #leftovers(): Promise<Stuck[]> {
+    const { store } = this.#ports.session()
     const stuck: Stuck[] = []
     for (const call of this.#ports.calls.leftovers()) {
-      const message = `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it`
-      if (!call.can_fence)
-        for (const key of call.touches) stuck.push({ ...refFrom(key), reason: 'leftover_call', message })
-      else if (await this.#isUnfenced(store, call))
+      if (call.can_fence && !(await this.#isUnfenced(store, call))) continue
+      const rest = call.can_fence ? ', or for the backend to take the mark of its fence' : ''
+      for (const key of call.can_fence ? [call.key] : call.touches)
         stuck.push({
-          ...refFrom(call.key),
+          ...refFrom(key),
           reason: 'leftover_call',
-          message: `${message}, or for the backend to take the mark of its fence`,
+          message: `a driver call of ${call.worker} (fence ${call.fence}) was aborted and has not settled; the resource waits for it${rest}`,
+          what_to_do:
+            'see why the driver does not obey its signal; if it never will, end this process: the next start puts the resource right',
+          since: call.aborted_at!,
         })
     }
-    for (const { topic, up } of directory.views()) {
-      const { rows } = await store.list({ worker: topic, taken: false }, { limit: 1_000 })
-      for (const row of rows as unknown as ResourceRow[]) {
-        const failures = row.operation?.cleanup?.failures ?? 0
-        if (!up)
+    return stuck
+  }
+
+  async #waitingAt(topic: string): Promise<Stuck[]> {
+    const { directory, store } = this.#ports.session()
+    const nodes = [...directory.services.values()].filter((one) => `${one.cluster}@${one.backend}` === topic)
+    const up = nodes.filter(({ state }) => state === 'up')
+    const { rows } = await store.list({ worker: topic, taken: false }, { limit: MOST_LISTED })
+    const stuck: Stuck[] = []
+    for (const { kind, id, updated_at, operation } of rows as unknown as ResourceRow[]) {
+      const of = { kind, id, since: updated_at }
+      const { failures = 0, reason = '', not_before = 0 } = operation?.cleanup ?? {}
+      if (up.length === 0)
+        stuck.push({
+          ...of,
+          reason: 'no_node_up',
+          message: `no node of ${topic} is up; start one`,
+          what_to_do: `start a node of ${topic}: the first one that is up takes it`,
+        })
+      else if (up.every(({ disabled }) => disabled))
+        stuck.push({
+          ...of,
+          reason: 'nodes_disabled',
+          message: `all nodes of ${topic} that are up are disabled: ${up.map(({ host }) => host).join(', ')}`,
+          what_to_do: `enable one: rekindle node enable ${up[0]!.host}@${up[0]!.backend}`,
+        })
+      else if (failures > 0)
+        stuck.push({
+          ...of,
+          reason: 'cleanup_failing',
+          message: `its cleanup failed ${failures} times: ${reason}`,
+          what_to_do: `mend what it says, then do not wait: rekindle cleanup --resource ${kind}/${id}`,
+          failures,
+          next_try_at: not_before,
+        })
+    }
+    return stuck
+  }
+
+  /** Ended as failed after all tries. Looked for where operations fail to; a look is bounded for each status. */
+  async #givenUp(): Promise<Stuck[]> {
+    const { store } = this.#ports.session()
+    const stuck: Stuck[] = []
+    for (const { kind, table, statuses } of this.#ports.types.values()) {
+      const ends = Object.values(table.operations).flatMap(({ failed }) => failed ?? [])
+      for (const status of new Set(ends.filter((end) => statuses.rest.includes(end)))) {
+        const { rows } = await store.list({ kind, status }, { limit: MOST_LISTED })
+        for (const { id, error } of rows as unknown as ResourceRow[]) {
+          const reason = error === null ? undefined : GIVEN_UP[error.code]
+          if (reason === undefined) continue
+          const next = Object.entries(table.operations)
+            .filter(([, operation]) => startsOf(table, operation).includes(status))
+            .map(([name]) => name)
           stuck.push({
-            kind: row.kind,
-            id: row.id,
-            reason: 'no_node_up',
-            message: `no node of ${topic} is up; start one`,
+            ...{ kind, id, reason, since: error!.at },
+            message: `it ended in ${status}: ${error!.message}`,
+            what_to_do: `see what it did to its nodes or its backend; then one of ${next.join(', ')}`,
           })
-        else if (failures > 0)
-          stuck.push({
-            kind: row.kind,
-            id: row.id,
-            reason: 'cleanup_failing',
-            message: `its cleanup failed ${failures} times: ${row.operation!.cleanup!.reason}`,
-          })
+        }
       }
     }
     return stuck
