@@ -1,7 +1,7 @@
 // The folders of clusters that were renamed, moved along before any node starts: the rows have the new name
 // already (rule R16), the images lie where the old one says. Given folders are left where they are.
 
-import { open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Store, StoreSource } from '../../store/index.ts'
 import type { Log } from '../index.ts'
@@ -32,6 +32,33 @@ export function withRenamedFolders(
       }
     },
   }
+}
+
+/**
+ * What a renaming does to folders while nodes of the new name run: file by file, since theirs may hold files of
+ * their own. Idempotent; rejects where a file is in both, and the renaming waits until somebody has decided.
+ */
+export function movingFolders(nodes: readonly PlannedNode[]): (from: string, to: string) => Promise<void> {
+  return async (from, to) => {
+    for (const folder of new Set(nodes.flatMap(({ own_folder }) => own_folder ?? [])))
+      if (basename(folder) === to) await merge(join(dirname(folder), from), folder)
+  }
+}
+
+async function merge(from: string, to: string): Promise<void> {
+  if (!(await isFolder(from))) return
+  await mkdir(to, { recursive: true })
+  for (const entry of await readdir(from, { withFileTypes: true })) {
+    const [old, now] = [join(from, entry.name), join(to, entry.name)]
+    const isThere = (await stat(now).catch(() => null)) !== null
+    if (entry.isDirectory() && isThere) await merge(old, now)
+    else if (!isThere) await rename(old, now)
+    else if (entry.name === 'last_setup') await rm(old)
+    else throw new Error(`${old} and ${now} are both there; keep the one that is right`)
+  }
+  await sync(to)
+  await rmdir(from)
+  await sync(dirname(from))
 }
 
 interface Move {

@@ -20,7 +20,7 @@ import { EXIT, Exit, usage } from './exit.ts'
 import { DEFAULT_URL } from './options.ts'
 import { print } from './output.ts'
 import { ProgressLine } from './progress_line.ts'
-import { withRenamedFolders } from './renamed_folders.ts'
+import { movingFolders, withRenamedFolders } from './renamed_folders.ts'
 import { logOf } from './serve_log.ts'
 import { planFrom, type ServeFlags, type ServePlan } from './serve_plan.ts'
 
@@ -46,6 +46,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
       nodes: plan.nodes.map(({ config }) => config),
       settings: plan.settings,
       placement: plan.placement,
+      renamed: movingFolders(plan.nodes),
       environment,
       log,
     })

@@ -121,6 +121,22 @@ describe.each(clusterings)('A cluster that is renamed, $clustering', ({ cluster 
     await world.start({ nodes: [{ host: 'h3' }], cluster, driver })
   })
 
+  test('refuses a node of the old name that registered while it was being marked', async () => {
+    const { world, driver, api, node } = await begin()
+    await goneNodes(world, node)
+    let raced = 0
+    world.fault = ({ actor, method, changes }) => {
+      const registers = changes.some((change) => 'put' in change && change.put.kind === 'service')
+      if (actor !== 'h3@file' || method !== 'transact' || !registers || raced++ > 0) return undefined
+      return rename(api).then(() => {})
+    }
+    await expect(world.start({ nodes: [{ host: 'h3' }], cluster, driver })).rejects.toMatchObject({
+      code: 'bad_settings',
+    })
+    expect(raced).toBe(1)
+    expect(await world.service('h3')).toBeUndefined()
+  })
+
   test('is renamed all the same by the sweeps of any process, whichever of its swaps a crash came before', async () => {
     for (let swaps = 0; ; swaps++) {
       const { world, api, node, create } = await begin()

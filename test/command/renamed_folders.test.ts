@@ -4,7 +4,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
-import { moveFolders } from '../../runtime/command/renamed_folders.ts'
+import { moveFolders, movingFolders } from '../../runtime/command/renamed_folders.ts'
 import type { PlannedNode } from '../../runtime/command/serve_plan.ts'
 import { noopDriver } from '../../runtime/index.ts'
 import { memoryStore, type Store } from '../../store/index.ts'
@@ -85,4 +85,31 @@ test('names that go round in a circle move nothing', async () => {
   await renamed('b@file', 'a@file')
   await moveFolders(store, [node('a@file')])
   expect(existsSync(at('images/a@file/volumes/a'))).toBe(true)
+})
+
+test('while nodes of the new name run, files move one by one beside theirs; again it does nothing', async () => {
+  file('images/h1@file/volumes/a', 'data')
+  file('images/h1@file/backups/b1/manifest.json', '{}')
+  file('images/h1@file/last_setup', '1')
+  file('images/ssd@file/volumes/b', 'other')
+  file('images/ssd@file/last_setup', '2')
+  const move = movingFolders([node('ssd@file')])
+  await move('h1@file', 'ssd@file')
+  await move('h1@file', 'ssd@file')
+  for (const [path, text] of [
+    ['volumes/a', 'data'],
+    ['volumes/b', 'other'],
+    ['backups/b1/manifest.json', '{}'],
+    ['last_setup', '2'],
+  ] as const)
+    expect(readFileSync(at(`images/ssd@file/${path}`), 'utf8')).toBe(text)
+  expect(existsSync(at('images/h1@file'))).toBe(false)
+})
+
+test('a file that is in both folders is not overwritten: the renaming waits', async () => {
+  file('images/h1@file/volumes/a', 'data')
+  file('images/ssd@file/volumes/a', 'other')
+  await expect(movingFolders([node('ssd@file')])('h1@file', 'ssd@file')).rejects.toThrow('are both there')
+  expect(readFileSync(at('images/ssd@file/volumes/a'), 'utf8')).toBe('other')
+  expect(readFileSync(at('images/h1@file/volumes/a'), 'utf8')).toBe('data')
 })

@@ -651,7 +651,51 @@ const tables: readonly Mutation[] = [
   },
 ]
 
+const administration: readonly Mutation[] = [
+  {
+    name: 'freeze-binds',
+    breaks: 'a freeze that races an accept: the row of the cluster is in the swap',
+    file: 'runtime/commit.ts',
+    find: '  if (topic !== null) expect.push({ key: clusterKey(topic), version: cluster?.version ?? 0 })\n',
+    replace: "  if (topic === '') expect.push({ key: clusterKey(topic), version: cluster?.version ?? 0 })\n",
+    tests: ['test/administration/freeze.test.ts'],
+  },
+  {
+    name: 'disabled-claims',
+    breaks: 'a disabled node claims nothing new',
+    file: 'machines/vocabulary.ts',
+    find: '.claimant.service?.disabled !== true,',
+    replace: '.claimant.service !== undefined,',
+    tests: ['test/administration/disable.test.ts'],
+  },
+  {
+    name: 'retired-forgotten',
+    breaks: 'R2: a host that was removed goes on counting its incarnations',
+    file: 'machines/service.ts',
+    find: 'Math.max(retired?.incarnation ?? 0, ...services',
+    replace: 'Math.max(0 * (retired?.incarnation ?? 0), ...services',
+    tests: ['test/behaviours/administration.test.ts'],
+  },
+  {
+    name: 'registration-unbound',
+    breaks: 'R16: no node registers under a name that is being given up',
+    file: 'runtime/registration.ts',
+    find: '      if (cluster !== undefined) expect.push(',
+    replace: "      if (cluster?.id === '') expect.push(",
+    tests: ['test/administration/rename.test.ts'],
+  },
+  {
+    name: 'late-rows-stay',
+    breaks: 'R16: what is accepted late under the old name moves too',
+    file: 'runtime/renaming.ts',
+    find: '    if (!isFirst && (await this.#countNamed(names)) === 0) return\n',
+    replace: '    if (!isFirst) return\n',
+    tests: ['test/administration/rename.test.ts'],
+  },
+]
+
 export const mutations: readonly Mutation[] = [
+  ...administration,
   ...claims,
   ...severalRows,
   ...swaps,
