@@ -302,8 +302,8 @@ const lives: readonly Mutation[] = [
     name: 'incarnations-by-cluster',
     breaks: 'R2: incarnations count by host@backend, whatever cluster its lives were in',
     file: 'machines/service.ts',
-    find: 'Math.max(0, ...services.map((service) => service.incarnation)) + 1',
-    replace: '(own?.incarnation ?? 0) + 1',
+    find: 'Math.max(retired?.incarnation ?? 0, ...services.map((service) => service.incarnation)) + 1',
+    replace: 'Math.max(retired?.incarnation ?? 0, own?.incarnation ?? 0) + 1',
     tests: [RACES],
   },
   {
