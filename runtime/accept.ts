@@ -6,7 +6,14 @@ import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { parentRef, type Refused, type Types, takenRefs } from '../machines/decision.ts'
 import { isCreate, type ResourceType } from '../machines/definition.ts'
 import { nearest } from '../machines/error.ts'
-import { isGone, type JsonObject, type Ref, type RequestRow, type ResourceRow } from '../machines/row.ts'
+import {
+  isGone,
+  type JsonObject,
+  type Ref,
+  type RequestRow,
+  type ResourceRow,
+  sameRef,
+} from '../machines/row.ts'
 import type { OperationShape } from '../machines/table.ts'
 import { type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { commit, type Runner, requestKey } from './commit.ts'
@@ -128,6 +135,10 @@ export async function accept(
   const { refused } = outcome
   // Taken, and forgotten since.
   if (refused === 'request_taken') return accept(ports, kind, id, name, input, options)
+  // Its parent was renamed away between our look and our swap: then it goes along.
+  const parent = creates ? parentRef(ports.types, kind, checked) : null
+  if (parent !== null && sameRef(parent, refused.resource) && refused.expected[0] === `cluster ${room.topic}`)
+    return accept(ports, kind, id, name, input, options)
   if (refused.found === 'absent' && keyOf(refused.resource) === keyOf(ref) && !creates)
     throw unknownId(kind, ref.id)
   return refusal(name, ref, refused)

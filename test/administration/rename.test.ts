@@ -197,6 +197,21 @@ describe.each(clusterings)('A cluster that is renamed, $clustering', ({ cluster 
     void create
   })
 
+  test('takes along a snapshot whose volume moved while it was being accepted', async () => {
+    const { world, api, node, resting } = await begin()
+    await goneNodes(world, node)
+    let raced = 0
+    world.fault = ({ actor, method, changes }) => {
+      const isAccept = changes.some((change) => 'put' in change && change.put.kind === 'snapshot')
+      if (actor !== 'api' || method !== 'transact' || !isAccept || raced++ > 0) return undefined
+      return rename(api).then(() => {})
+    }
+    const answer = api.runtime.snapshot.create({ name: 'late', volume_id: resting })
+    expect(accepted(await world.environment.until(answer)).row).toMatchObject({ cluster: to, worker: to })
+    // Conflicted, and made anew where its volume is.
+    expect(raced).toBe(2)
+  })
+
   test('may be claimed from and finished under the new name while it moves', async () => {
     const { world, driver, api, node, create } = await begin()
     await goneNodes(world, node)
