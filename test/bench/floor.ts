@@ -2,14 +2,16 @@
 // Two flushes an operation (accept and claim share one), one caller an operation, no charts, no actors, no
 // index, no checks. It may not be faster than durable: every write is followed by fdatasync.
 
-import { open, rm } from 'node:fs/promises'
+import * as fs from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResourceRow } from '../../machines/row.ts'
+import { type Loaded, load, type Timing } from './load.ts'
 
 const at = 1_700_000_000_000
 
 /** The three rows of one operation, as the runtime would write them. */
-function rowsOf(n: number): readonly [ResourceRow, ResourceRow, ResourceRow] {
+export function rowsOf(n: number): readonly [ResourceRow, ResourceRow, ResourceRow] {
   const operation = {
     name: 'create',
     input: { name: `volume ${n}`, size: 1 },
@@ -20,6 +22,7 @@ function rowsOf(n: number): readonly [ResourceRow, ResourceRow, ResourceRow] {
     cancel_requested_at: null,
     history: [],
     cleanup: null,
+    placed: true as const,
   }
   const accepted: ResourceRow = {
     kind: 'volume',
@@ -63,42 +66,88 @@ function rowsOf(n: number): readonly [ResourceRow, ResourceRow, ResourceRow] {
   return [accepted, claimed, finished]
 }
 
-/** Operations a second with so many in flight, for about so long. */
-export async function floor(folder: string, in_flight: number, duration_ms: number): Promise<number> {
-  const path = join(folder, 'floor.log')
-  const file = await open(path, 'w')
-  let queue: { text: string; resolve: () => void }[] = []
-  let flushing = false
-  const flush = async () => {
-    flushing = true
-    while (queue.length > 0) {
-      const batch = queue
-      queue = []
-      await file.write(batch.map(({ text }) => text).join(''))
-      await file.datasync()
-      for (const { resolve } of batch) resolve()
-    }
-    flushing = false
+/** As far as the store takes room ahead, so that a small batch's sync has no new size to write. */
+const ROOM = 256 * 1024
+
+const written = (descriptor: number, bytes: Uint8Array, position: number) =>
+  new Promise<void>((resolve, reject) =>
+    fs.write(descriptor, bytes, 0, bytes.length, position, (error, count) => {
+      if (error !== null) reject(error)
+      else if (count < bytes.length) reject(new Error(`${count} of ${bytes.length} bytes were written`))
+      else resolve()
+    }),
+  )
+const synced = (descriptor: number) =>
+  new Promise<void>((resolve, reject) =>
+    fs.fdatasync(descriptor, (error) => (error === null ? resolve() : reject(error))),
+  )
+
+/** A log that commits in groups: everything appended while a sync runs goes with the next. */
+class GroupLog {
+  readonly #descriptor: number
+  #queue: { readonly text: string; readonly resolve: () => void; readonly reject: (e: unknown) => void }[] =
+    []
+  #isFlushing = false
+  #size = 0
+  #room = 0
+  flushes = 0
+
+  constructor(path: string) {
+    this.#descriptor = fs.openSync(path, 'w')
   }
-  const append = (text: string) =>
-    new Promise<void>((resolve) => {
-      queue.push({ text, resolve })
-      if (!flushing) void Promise.resolve().then(() => (flushing ? undefined : flush()))
+
+  /** Resolves when the text is on disk. */
+  append(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ text, resolve, reject })
+      if (this.#isFlushing) return
+      this.#isFlushing = true
+      // After this turn's microtasks: who appends in the same turn comes along.
+      process.nextTick(() => void this.#flush())
     })
-  let done = 0
-  const begun = performance.now()
-  const until = begun + duration_ms
-  const caller = async () => {
-    while (performance.now() < until) {
-      const [accepted, claimed, finished] = rowsOf(done)
-      await append(`${JSON.stringify(accepted)}\n${JSON.stringify(claimed)}\n`)
-      await append(`${JSON.stringify(finished)}\n`)
-      done++
-    }
   }
-  await Promise.all(Array.from({ length: in_flight }, caller))
-  const seconds = (performance.now() - begun) / 1000
-  await file.close()
-  await rm(path)
-  return done / seconds
+
+  async #flush(): Promise<void> {
+    while (this.#queue.length > 0) {
+      const batch = this.#queue
+      this.#queue = []
+      try {
+        const bytes = Buffer.from(batch.map(({ text }) => text).join(''))
+        const end = this.#size + bytes.length
+        if (end > this.#room && bytes.length < ROOM / 4) {
+          await written(this.#descriptor, Buffer.concat([bytes, Buffer.alloc(ROOM)]), this.#size)
+          this.#room = end + ROOM
+        } else await written(this.#descriptor, bytes, this.#size)
+        await synced(this.#descriptor)
+        this.#size = end
+        this.flushes++
+        for (const { resolve } of batch) resolve()
+      } catch (cause) {
+        for (const { reject } of batch) reject(cause)
+      }
+    }
+    this.#isFlushing = false
+  }
+
+  close(): void {
+    fs.closeSync(this.#descriptor)
+  }
+}
+
+/** The floor with so many in flight. The folder is left as it was. */
+export async function floor(folder: string, timing: Timing): Promise<Loaded & { readonly flushes: number }> {
+  const path = join(folder, 'floor.log')
+  const log = new GroupLog(path)
+  try {
+    let number = 0
+    const loaded = await load(timing, async () => {
+      const [accepted, claimed, finished] = rowsOf(number++)
+      await log.append(`${JSON.stringify(accepted)}\n${JSON.stringify(claimed)}\n`)
+      await log.append(`${JSON.stringify(finished)}\n`)
+    })
+    return { ...loaded, flushes: log.flushes }
+  } finally {
+    log.close()
+    await rm(path)
+  }
 }

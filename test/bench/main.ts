@@ -1,128 +1,107 @@
-// npm run bench: operations a second through the whole runtime (accept, claim, no-op driver, finish, every
-// step fsynced), beside the floor of the same disk in the same run. What counts is the ratio: absolute
-// values swing with the machine. Nothing here asserts a speed.
+// npm run bench: the numbers, each as a ratio of the same run. `--help` tells what there is to measure.
+// Nothing here asserts a speed; temporary folders are removed whatever happens, on Ctrl-C as well.
 
-import { mkdtemp, rm } from 'node:fs/promises'
+import { rmSync } from 'node:fs'
+import { mkdtemp, writeFile } from 'node:fs/promises'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { volume } from '../../machines/volume.ts'
-import { noopDriver } from '../../runtime/drivers/noop.ts'
-import { createRuntime } from '../../runtime/runtime.ts'
-import { jsonStore } from '../../store/index.ts'
-import { floor } from './floor.ts'
+import { profile, profileText } from './profile.ts'
+import { spreadText, tableText } from './spread.ts'
+import { throughput } from './throughput.ts'
 
-const quick = process.argv.includes('--quick')
-const json = process.argv.includes('--json')
-const rounds = quick ? 1 : 3
-const duration_ms = quick ? 1_000 : 3_000
-const levels = [1, 16, 64, 256]
+const HELP = `npm run bench -- [options]
 
-interface Figure {
-  readonly in_flight: number
-  readonly floor_per_s: number
-  readonly operations_per_s: number
-  readonly ratio: number
-  readonly cpu_ms: number
-  readonly p50_ms: number
-  readonly p99_ms: number
-  readonly longest_stall_ms: number
+  --quick        short rounds, fewer of them: about a minute
+  --json [FILE]  one JSON value, to the file or instead of the tables
+  --profile      only this: where the time of one operation goes, 64 in flight
+  --help
+
+  npm run bench -- --quick --json numbers.json
+  npm run bench -- --profile
+`
+
+interface Options {
+  readonly quick: boolean
+  readonly profile: boolean
+  /** A file, '' for the standard output, null for tables. */
+  readonly json: string | null
 }
 
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
-const percentile = (sorted: readonly number[], share: number) =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!
-
-/** The whole runtime with so many callers, each waiting for its operation to settle before the next. */
-async function measure(folder: string, in_flight: number) {
-  const runtime = await createRuntime({
-    store: jsonStore(join(folder, `store-${in_flight}-${performance.now()}`)),
-    resources: [volume],
-    nodes: ['h1', 'h2', 'h3'].map((host) => ({
-      cluster: 'bench',
-      backend: 'noop',
-      host,
-      driver: noopDriver(),
-    })),
-    settings: { concurrency: 256 },
-  })
-  const latencies: number[] = []
-  const stalls = monitorEventLoopDelay({ resolution: 5 })
-  const run = async (ms: number) => {
-    const until = performance.now() + ms
-    const caller = async () => {
-      while (performance.now() < until) {
-        const begun = performance.now()
-        const made = await runtime.volume.create({ name: 'bench', size: 1 })
-        if (!made.ok) throw new Error(made.message)
-        const settled = await made.settled()
-        if (!settled.ok) throw new Error(settled.error.message)
-        latencies.push(performance.now() - begun)
-      }
-    }
-    await Promise.all(Array.from({ length: in_flight }, caller))
+function optionsFrom(given: readonly string[]): Options | null {
+  let quick = false
+  let profile = false
+  let json: string | null = null
+  for (let i = 0; i < given.length; i++) {
+    const option = given[i]!
+    if (option === '--help') return null
+    if (option === '--quick') quick = true
+    else if (option === '--profile') profile = true
+    else if (option === '--json') {
+      const next = given[i + 1]
+      json = next === undefined || next.startsWith('--') ? '' : next
+      if (json !== '') i++
+    } else throw new Error(`there is no option '${option}'; npm run bench -- --help lists them`)
   }
-  await run(duration_ms / 4)
-  latencies.length = 0
-  stalls.enable()
-  const cpu = process.cpuUsage()
-  const begun = performance.now()
-  await run(duration_ms)
-  const seconds = (performance.now() - begun) / 1000
-  const { user, system } = process.cpuUsage(cpu)
-  stalls.disable()
-  await runtime.stop()
-  latencies.sort((a, b) => a - b)
-  return {
-    per_s: latencies.length / seconds,
-    cpu_ms: (user + system) / 1000 / latencies.length,
-    p50: percentile(latencies, 0.5),
-    p99: percentile(latencies, 0.99),
-    stall: stalls.max / 1e6,
-  }
+  return { quick, profile, json }
 }
+
+const say = (line: string) => process.stderr.write(`${line}\n`)
 
 async function main(): Promise<void> {
+  const options = optionsFrom(process.argv.slice(2))
+  if (options === null) {
+    process.stdout.write(HELP)
+    return
+  }
   const folder = await mkdtemp(join(tmpdir(), 'rekindle-bench-'))
-  const figures: Figure[] = []
-  try {
-    for (const in_flight of levels) {
-      const floors: number[] = []
-      const runs: Awaited<ReturnType<typeof measure>>[] = []
-      for (let round = 0; round < rounds; round++) {
-        floors.push(await floor(folder, in_flight, duration_ms))
-        runs.push(await measure(folder, in_flight))
-        process.stderr.write(`${in_flight} in flight, round ${round + 1} of ${rounds}\n`)
-      }
-      const floor_per_s = median(floors)
-      const operations_per_s = median(runs.map(({ per_s }) => per_s))
-      figures.push({
-        in_flight,
-        floor_per_s: Math.round(floor_per_s),
-        operations_per_s: Math.round(operations_per_s),
-        ratio: Number((operations_per_s / floor_per_s).toFixed(2)),
-        cpu_ms: Number(median(runs.map(({ cpu_ms }) => cpu_ms)).toFixed(3)),
-        p50_ms: Number(median(runs.map(({ p50 }) => p50)).toFixed(2)),
-        p99_ms: Number(median(runs.map(({ p99 }) => p99)).toFixed(2)),
-        longest_stall_ms: Number(Math.max(...runs.map(({ stall }) => stall)).toFixed(1)),
-      })
-    }
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  process.on('exit', remove)
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
   const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
-  if (json) process.stdout.write(`${JSON.stringify({ machine, rounds, duration_ms, figures })}\n`)
-  else {
-    process.stdout.write(`${machine}; ${rounds} rounds of ${duration_ms} ms each, median\n`)
-    process.stdout.write(
-      '| in flight | floor ops/s | rekindle ops/s | ratio | CPU ms/op | p50 ms | p99 ms | longest stall ms |\n|---|---|---|---|---|---|---|---|\n',
-    )
-    for (const f of figures)
-      process.stdout.write(
-        `| ${f.in_flight} | ${f.floor_per_s} | ${f.operations_per_s} | ${f.ratio} | ${f.cpu_ms} | ${f.p50_ms} | ${f.p99_ms} | ${f.longest_stall_ms} |\n`,
-      )
+  const write = async (value: object, text: string) => {
+    const json = `${JSON.stringify({ machine, ...value }, null, 2)}\n`
+    if (options.json === '') process.stdout.write(json)
+    else {
+      if (options.json !== null) await writeFile(options.json, json)
+      process.stdout.write(`${machine}\n${text}\n`)
+    }
   }
+  if (options.profile) {
+    const duration_ms = options.quick ? 2_000 : 5_000
+    const found = await profile(folder, { in_flight: 64, warm_up_ms: duration_ms / 2, duration_ms })
+    await write({ profile: found }, profileText(found))
+    return
+  }
+  const shape = options.quick ? { rounds: 2, duration_ms: 700 } : { rounds: 5, duration_ms: 2_000 }
+  const figures = await throughput(folder, [1, 16, 64, 256], shape, say)
+  const rows = figures.map((f) => [
+    String(f.in_flight),
+    spreadText(f.floor_per_s),
+    spreadText(f.per_s),
+    spreadText(f.of_floor),
+    spreadText(f.cpu_ms),
+    spreadText(f.p50_ms),
+    spreadText(f.p99_ms),
+    spreadText(f.longest_stall_ms),
+    spreadText(f.rss_mb),
+  ])
+  const heads = [
+    'in flight',
+    'floor/s',
+    'rekindle/s',
+    'ratio',
+    'CPU ms',
+    'p50 ms',
+    'p99 ms',
+    'stall ms',
+    'RSS MB',
+  ]
+  await write({ throughput: figures }, tableText(heads, rows))
 }
 
-await main()
+try {
+  await main()
+} catch (error) {
+  say(String(error instanceof Error ? error.message : error))
+  process.exitCode = 1
+}

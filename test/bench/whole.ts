@@ -1,0 +1,33 @@
+// The whole runtime under load: accept, claim, no-op driver, finish, each step on disk (fsync) in a JSON
+// store of its own folder. An operation is over when `settled()` resolves, which is after the finish's flush.
+
+import { volume } from '../../machines/volume.ts'
+import { noopDriver } from '../../runtime/drivers/noop.ts'
+import { createRuntime } from '../../runtime/runtime.ts'
+import { jsonStore } from '../../store/index.ts'
+
+/** Opens a runtime of one cluster with so many nodes of no-op drivers over a store in that folder. */
+export function openRuntime(folder: string, in_flight: number, nodes = 3) {
+  return createRuntime({
+    store: jsonStore(folder),
+    resources: [volume],
+    nodes: Array.from({ length: nodes }, (_, i) => ({
+      cluster: 'bench',
+      backend: 'noop',
+      host: `h${i + 1}`,
+      driver: noopDriver(),
+    })),
+    // Nobody waits for a place: what is in flight is all there is.
+    settings: { concurrency: Math.max(256, in_flight) },
+  })
+}
+
+export type BenchRuntime = Awaited<ReturnType<typeof openRuntime>>
+
+/** One operation from its accept to its durable end. */
+export async function createOnce(runtime: BenchRuntime): Promise<void> {
+  const made = await runtime.volume.create({ name: 'bench', size: 1 })
+  if (!made.ok) throw new Error(made.message)
+  const settled = await made.settled()
+  if (!settled.ok) throw new Error(settled.error.message)
+}
