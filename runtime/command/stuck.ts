@@ -3,7 +3,7 @@
 import type { Command } from 'commander'
 import type { Stuck } from '../index.ts'
 import { type ClientOptions, clientCommand, clientFor } from './options.ts'
-import { print, printJson, tableOf } from './output.ts'
+import { dayAndTime, print, printJson, tableOf } from './output.ts'
 
 export function addStuckCommand(program: Command): void {
   clientCommand(
@@ -17,8 +17,11 @@ export function addStuckCommand(program: Command): void {
     if (stuck.length === 0) return print('nothing is stuck')
     print(
       tableOf(
-        ['WHAT', 'REASON', 'WHY'],
-        stuck.map(({ kind, id, reason, message }) => [`${kind} ${id}`, reason, message]),
+        ['WHAT', 'SINCE', 'REASON', 'WHY, AND WHAT TO DO'],
+        stuck.map(({ kind, id, since, reason, message, what_to_do }) => [
+          ...[`${kind} ${id}`, dayAndTime(since), reason],
+          `${message}: ${what_to_do}`,
+        ]),
       ),
     )
   })
