@@ -3,7 +3,7 @@
 
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { configurationSchema, parseConfiguration } from '../../runtime/command/configuration.ts'
 import { planFrom } from '../../runtime/command/serve_plan.ts'
 import { realEnvironment } from '../../runtime/index.ts'
@@ -185,6 +185,7 @@ test('serve takes the file of its working folder, with types and drivers of your
   })
 
   const serve = await run(['serve'], { cwd: own })
+  onTestFinished(() => void serve.process.kill('SIGKILL'))
   const [, url] = await serve.says(/"url":"([^"]+)"/)
   // Each goes where a driver knows its kind.
   const make = (kind: string, data: object, id: string) =>
