@@ -207,7 +207,7 @@ class ChartBuilder {
           ...interrupt,
           { type: 'accept', params: { operation: name, via: operation.via, rest: isRest } },
           ...(operation.at ? [`route_${name}`] : []),
-          ...(isNew ? ['created'] : []),
+          ...(isNew ? [this.#created()] : []),
           ...(operation.holds ? ['holdRelated'] : []),
           ...(operation.uses ? ['useRelated'] : []),
           ...(isNew && this.#table.parent ? ['addChild'] : []),
@@ -216,6 +216,12 @@ class ChartBuilder {
         ...(description ? { description } : {}),
       },
     ]
+  }
+
+  /** A row says which version of its definition wrote it, but for the first: most rows need not. */
+  #created(): unknown {
+    const { version = 1 } = this.#table
+    return version === 1 ? 'created' : { type: 'created', params: { version } }
   }
 
   /** One transition for each status that `previous` may stand for; one for a plain status. */

@@ -96,6 +96,8 @@ export interface ResourceRow {
   readonly error: RowError | null
   readonly created_at: number
   readonly updated_at: number
+  /** The version of its definition that wrote it, where that is not the first. */
+  readonly definition_version?: number
 }
 
 /** One row a node, `cluster@backend@host`: changes at start, down, cleaned and by an administrator only. */
@@ -195,6 +197,18 @@ export interface RequestRow {
   readonly accepted_version: number
   /** Null while the operation runs; then how it ended. */
   readonly settled: { readonly at: number; readonly error: RowError | null } | null
+}
+
+/** One row a kind whose definition has had more than one version. */
+export interface DefinitionRow {
+  readonly kind: 'definition'
+  /** The kind. */
+  readonly id: string
+  readonly version: number
+  /** All rows of the kind are of this version, or of a later one up to `migrating_to`. */
+  readonly definition_version: number
+  /** A migration has begun and is not done; null otherwise. */
+  readonly migrating_to: number | null
 }
 
 /** The topic whose nodes may claim the row's operation. */

@@ -4,6 +4,7 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DefinitionError, nearest } from './error.ts'
+import { type Migration, migrationsFault } from './migration.ts'
 import type { JsonObject, ResourceRow } from './row.ts'
 
 /** What a guard sees: the row, the input, and the rows that take part, by kind. */
@@ -86,8 +87,10 @@ export interface HeldShape {
 
 export interface TableShape {
   readonly kind: string
-  /** Raised when rows of an earlier version need a migration. */
+  /** 1 where absent; one more whenever rows of the version before need a migration. */
   readonly version?: number
+  /** By the version that it starts from: how a row of that version becomes one of the next. */
+  readonly migrations?: { readonly [from: number]: Migration }
   /** Checks and completes the data of a create. */
   readonly data: StandardSchemaV1
   /** The rest statuses. The transitional ones follow from the operations. */
@@ -120,7 +123,9 @@ const RESERVED_OPERATIONS = [
   ...['claim', 'cancel', 'cleanup', 'progress', 'hold', 'release', 'renew', 'drop', 'child'],
   ...['get', 'list', 'watch', 'then', 'constructor', 'name', 'length', 'apply', 'call', 'bind'],
 ]
-const RESERVED_KINDS = ['service', 'beat', 'cluster', 'retired', 'request', 'quota', 'then', 'constructor']
+/** Rows that are no resources: the runtime's own. */
+export const OWN_KINDS = ['service', 'beat', 'cluster', 'retired', 'request', 'quota', 'definition'] as const
+const RESERVED_KINDS = [...OWN_KINDS, 'then', 'constructor']
 const RESERVED_STATUSES = ['new', 'gone', 'previous', 'any', 'restore', 'requeue', 'attempts_used_up']
 
 export function asList(value: string | readonly string[]): readonly string[] {
@@ -165,7 +170,8 @@ export function checkTable(table: TableShape): void {
   }
   if (typeof kind !== 'string' || !NAME.test(kind))
     fault(`the kind must match ${NAME} (lower-case letters, digits, '_' and '-')`)
-  if (RESERVED_KINDS.includes(kind)) fault(`the kind '${kind}' is reserved; choose another name`)
+  if ((RESERVED_KINDS as readonly string[]).includes(kind))
+    fault(`the kind '${kind}' is reserved; choose another name`)
   const { rest, transitional, held, all } = statusesOf(table)
   for (const status of all.slice(1, -1)) {
     if (!NAME.test(status)) fault(`status '${status}' must match ${NAME}`)
@@ -194,6 +200,8 @@ export function checkTable(table: TableShape): void {
     known(where, hold.cleanup, [...rest, 'restore'])
   }
   checkReachable(table, fault)
+  const wrong = migrationsFault(table)
+  if (wrong !== null) fault(wrong)
 }
 
 type Fault = (message: string) => never

@@ -129,10 +129,11 @@ export const changeActions = {
       } satisfies Operation,
     }
   }),
-  created: assign(({ event }: Args) => ({
+  created: assign(({ event }: Args, params: { version: number } | undefined) => ({
     previous_status: null,
     data: (event as AcceptEvent).input,
     created_at: (event as AcceptEvent).at,
+    ...(params === undefined ? {} : { definition_version: params.version }),
   })),
   takeClaim: assign(({ context, event }: Args) => {
     const { claimant, at } = event as { claimant: Claimant; at: number }

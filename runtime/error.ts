@@ -18,6 +18,8 @@ export type RekindleErrorCode =
   | 'request_reused'
   /** Rows in the store that the definitions given can't explain. */
   | 'unknown_rows'
+  /** Rows that can't be migrated to the definitions given, or not now; nothing was written. */
+  | 'migration_refused'
   /** A node with this host@backend runs already (rule R11). */
   | 'node_running'
   /** No cluster that is up can take it. */

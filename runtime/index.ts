@@ -60,6 +60,13 @@ export {
   type MeasureName,
   type Sample,
 } from './measures.ts'
+export {
+  type KindMigration,
+  type MigrateOptions,
+  type MigrationProgress,
+  type MigrationReport,
+  migrateStore,
+} from './migration.ts'
 export type { NodeConfig, Probe } from './node.ts'
 export type { RuntimeOptions } from './options.ts'
 export type { PlacementOptions, TypeSpecs } from './placement_options.ts'

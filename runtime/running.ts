@@ -12,6 +12,7 @@ import type { QuotaRow } from '../machines/quota.ts'
 import { type ResourceRow, type ServiceRow, topicOfWork } from '../machines/row.ts'
 import { schedulerChart } from '../machines/scheduler.ts'
 import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
+import { OWN_KINDS } from '../machines/table.ts'
 import { StoreError } from '../store/error.ts'
 import { type Commit, type Filter, keyOf, type Page, type Store } from '../store/store.ts'
 import {
@@ -47,6 +48,7 @@ import { messageOf, RekindleError, type RekindleErrorCode } from './error.ts'
 import { fieldsOf, type LogFields, Logger } from './log.ts'
 import { Mailbox } from './mailbox.ts'
 import { type Measured, Measures, type Sample } from './measures.ts'
+import { migrateOpened } from './migration.ts'
 import { isPlaceName, isStoreTrouble, type NodeConfig, NodeLife, refFrom } from './node.ts'
 import type { RuntimeOptions, Seams } from './options.ts'
 import { PlacementPolicy } from './placement.ts'
@@ -261,6 +263,7 @@ export class RunningRuntime implements Runtime {
   async #open(): Promise<void> {
     const store = await this.#options.store.open()
     try {
+      await migrateOpened(store, this.#types, this.#environment, this.#log)
       await this.#checkRows(store)
       const { settings } = this
       const environment = this.#environment
@@ -769,7 +772,7 @@ export class RunningRuntime implements Runtime {
 
   /** Rows that the definitions given can't explain refuse the start, with counts. */
   async #checkRows(store: Store): Promise<void> {
-    const known = [...this.#types.keys(), 'service', 'beat', 'cluster', 'retired', 'request', 'quota']
+    const known = [...this.#types.keys(), ...OWN_KINDS]
     const counts = await Promise.all(known.map((kind) => store.count({ kind })))
     const unknown: string[] = []
     const strangers = (await store.count({})) - counts.reduce((sum, count) => sum + count, 0)
