@@ -3,26 +3,7 @@
 
 import type { JsonObject, ResourceRow } from './row.ts'
 import { statusesOf, type TableShape } from './table.ts'
-
-/** What a migration may change of a row. */
-export interface Migratable {
-  readonly status: string
-  /** The last rest status before the running operation; null while a create runs. */
-  readonly previous_status: string | null
-  readonly data: JsonObject
-  /** The operation that was queued or running when the old version stopped; null at rest. */
-  readonly operation: { readonly name: string; readonly input: JsonObject } | null
-}
-
-/**
- * A row as the next version of its definition has it. Pure and total. A status that is no more is another one
- * afterwards; an operation that is no more is null, with the row at rest. What stays queued goes on under the
- * new table, and a claim of a life that is over is put right by the new table's policy.
- *
- * @example
- * ({ status, ...row }) => ({ ...row, status: status === 'active' ? 'available' : status })
- */
-export type Migration = (row: Migratable) => Migratable
+import { type Migratable, tableVersion } from './version.ts'
 
 /** Why a row can't be migrated: the field, and what is wrong with it. */
 export interface MigrationFault {
@@ -36,10 +17,6 @@ export const MIGRATED = 'migrated'
 /** The version of its definition that wrote the row. */
 export function definitionVersionOf(row: ResourceRow): number {
   return row.definition_version ?? 1
-}
-
-export function tableVersion(table: TableShape): number {
-  return table.version ?? 1
 }
 
 /** The row as the table's own version has it, with its own version one up; or why that can't be. */
@@ -126,18 +103,4 @@ function applied(next: ResourceRow, row: ResourceRow, found: Migratable, at: num
       at,
     },
   }
-}
-
-/** Faults of the declaration itself, for the check of the table. */
-export function migrationsFault({ version = 1, migrations = {} }: TableShape): string | null {
-  if (!Number.isInteger(version) || version < 1)
-    return `version is ${String(version)}; a whole number from 1 is needed`
-  const steps = Object.keys(migrations).map(Number)
-  const odd = steps.find((step) => !Number.isInteger(step) || step < 1 || step >= version)
-  if (odd !== undefined)
-    return `migrations: ${odd} leads to no version up to ${version}; its key is the version that it starts from`
-  for (let step = Math.min(version - 1, ...steps); step < version; step++)
-    if (step >= 1 && typeof migrations[step] !== 'function')
-      return `migrations: none leads from version ${step} to ${step + 1}`
-  return null
 }

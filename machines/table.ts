@@ -4,8 +4,8 @@
 
 import type { StandardSchemaV1 } from '@standard-schema/spec'
 import { DefinitionError, nearest } from './error.ts'
-import { type Migration, migrationsFault } from './migration.ts'
 import type { JsonObject, ResourceRow } from './row.ts'
+import { migrationsFault, type Versioned } from './version.ts'
 
 /** What a guard sees: the row, the input, and the rows that take part, by kind. */
 export interface GuardArguments {
@@ -85,12 +85,8 @@ export interface HeldShape {
   readonly cleanup: string
 }
 
-export interface TableShape {
+export interface TableShape extends Versioned {
   readonly kind: string
-  /** 1 where absent; one more whenever rows of the version before need a migration. */
-  readonly version?: number
-  /** By the version that it starts from: how a row of that version becomes one of the next. */
-  readonly migrations?: { readonly [from: number]: Migration }
   /** Checks and completes the data of a create. */
   readonly data: StandardSchemaV1
   /** The rest statuses. The transitional ones follow from the operations. */

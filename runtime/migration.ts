@@ -5,13 +5,7 @@
 
 import { decide, holdRefs, parentRef, type Types, useRefs } from '../machines/decision.ts'
 import { checkTypes, type ResourceType } from '../machines/definition.ts'
-import {
-  definitionVersionOf,
-  MIGRATED,
-  type MigrationFault,
-  migrated,
-  tableVersion,
-} from '../machines/migration.ts'
+import { definitionVersionOf, MIGRATED, type MigrationFault, migrated } from '../machines/migration.ts'
 import type { QuotaRow } from '../machines/quota.ts'
 import {
   type BeatRow,
@@ -22,6 +16,7 @@ import {
   type ServiceRow,
 } from '../machines/row.ts'
 import { USED } from '../machines/table.ts'
+import { tableVersion } from '../machines/version.ts'
 import {
   type Change,
   type Expectation,

@@ -5,22 +5,10 @@ import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command, CommanderError } from 'commander'
-import { addCheckCommand } from './check.ts'
-import { addCleanupCommand, addClusterActions } from './cluster_actions.ts'
-import { addConfigCommands } from './config_command.ts'
-import { addDemoCommand } from './demo_command.ts'
-import { addEventsCommand } from './events.ts'
+import { addCommands } from './commands.ts'
 import { EXIT, Exit } from './exit.ts'
-import { addExploreCommand } from './explore.ts'
-import { addNodeActions } from './node_actions.ts'
-import { addNodeCommands } from './nodes.ts'
 import { withExample } from './options.ts'
 import { printJson, tell } from './output.ts'
-import { addQuotaCommands } from './quotas.ts'
-import { addResourceCommands } from './resources.ts'
-import { addServeCommand } from './serve_command.ts'
-import { addSimulateCommand } from './simulate.ts'
-import { addStuckCommand } from './stuck.ts'
 import { OperationFailed } from './wait.ts'
 
 const program = new Command('rekindle')
@@ -29,20 +17,7 @@ const program = new Command('rekindle')
   .exitOverride()
   .showHelpAfterError("('rekindle --help' tells more)")
 withExample(program, 'rekindle serve')
-addServeCommand(program)
-addConfigCommands(program)
-addDemoCommand(program)
-addResourceCommands(program)
-addNodeCommands(program)
-addNodeActions(program)
-addClusterActions(program)
-addCleanupCommand(program)
-addStuckCommand(program)
-addQuotaCommands(program)
-addEventsCommand(program)
-addExploreCommand(program)
-addCheckCommand(program)
-addSimulateCommand(program)
+addCommands(program)
 
 // A reader that has seen enough (`rekindle list volume | head`) is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -5,15 +5,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { backup, nodeChart, snapshot, supervisorChart, toMermaid, volume } from '../../machines/index.ts'
-import { addCheckCommand } from '../../runtime/command/check.ts'
-import { addDemoCommand } from '../../runtime/command/demo_command.ts'
-import { addEventsCommand } from '../../runtime/command/events.ts'
-import { addExploreCommand } from '../../runtime/command/explore.ts'
-import { addNodeCommands } from '../../runtime/command/nodes.ts'
-import { addQuotaCommands } from '../../runtime/command/quotas.ts'
-import { addResourceCommands } from '../../runtime/command/resources.ts'
-import { addServeCommand } from '../../runtime/command/serve_command.ts'
-import { addSimulateCommand } from '../../runtime/command/simulate.ts'
+import { addCommands } from '../../runtime/command/commands.ts'
 import { createDoor, metricName } from '../../runtime/http/index.ts'
 import { defaultSettings, MEASURES, type MeasureName, type Runtime } from '../../runtime/index.ts'
 import { root } from '../architecture/source.ts'
@@ -87,18 +79,7 @@ function settingsTable(): string {
 
 function commandsTable(): string {
   const program = new Command('rekindle')
-  for (const add of [
-    addServeCommand,
-    addDemoCommand,
-    addResourceCommands,
-    addNodeCommands,
-    addQuotaCommands,
-    addEventsCommand,
-    addExploreCommand,
-    addCheckCommand,
-    addSimulateCommand,
-  ])
-    add(program)
+  addCommands(program)
   const rows: string[][] = []
   const walk = (command: Command, before: string) => {
     for (const child of command.commands) {
@@ -158,7 +139,7 @@ function statusTable(): string {
 /** The fields of a shape in a table of the README; every one has a comment or a plain name. */
 export function fieldsOf(shape: string): readonly string[] {
   return commented(
-    part('machines/table.ts', `export interface ${shape} {`, '\n}'),
+    part(`machines/${shape === 'Versioned' ? 'version' : 'table'}.ts`, `export interface ${shape} `, '\n}'),
     /^ {2}readonly (\w+)\??:/,
   ).map(({ name }) => name)
 }
