@@ -175,6 +175,7 @@ function fits(pattern: string, path: string): boolean {
   const wanted = pattern.split('/')
   const given = path.split('/')
   return (
-    wanted.length === given.length && wanted.every((part, i) => part.startsWith(':') || part === given[i])
+    wanted.length === given.length &&
+    wanted.every((part, i) => (part.startsWith(':') ? given[i] !== '' : part === given[i]))
   )
 }

@@ -73,7 +73,8 @@ export class Judge {
     const fitting = Object.keys(this.#document.paths).filter((pattern) => {
       const parts = pattern.split('/')
       return (
-        parts.length === given.length && parts.every((part, i) => part.startsWith('{') || part === given[i])
+        parts.length === given.length &&
+        parts.every((part, i) => (part.startsWith('{') ? given[i] !== '' : part === given[i]))
       )
     })
     // A path without a parameter comes before one with.
