@@ -11,8 +11,9 @@ import {
   type Runtime,
 } from '../index.ts'
 import { DoorError, json, refused } from './answer.ts'
+import { bad } from './body.ts'
 import { type DoorPorts, READS, type Route, route, WRITES } from './route.ts'
-import { cleanupReport, cluster, node, quota, stuck } from './shapes.ts'
+import { cleanupReport, cluster, node, quota, renaming, stuck } from './shapes.ts'
 
 const LIFE = {
   kill: 'end a node of this process at once, as a crash would',
@@ -147,6 +148,24 @@ export function nodeRoutes({ runtime, calls }: DoorPorts): Route[] {
       answers: { 200: () => ({ schema: z.looseObject({ cluster, nodes: z.array(node) }) }) },
       errors: [...WRITES, 'unknown_cluster', 'refused'],
       handle: ({ params, body }) => act(() => admin.removeCluster(params.topic!, body ?? {})),
+    }),
+    route({
+      method: 'POST',
+      path: '/clusters/:topic/rename',
+      name: 'cluster.rename',
+      does: 'give a cluster another name (body: {"to": CLUSTER@BACKEND, "dry_run": true, "merge": true}); repeating it goes on',
+      body: z.strictObject({
+        to: z.string().min(1).max(256),
+        dry_run: z.boolean().optional(),
+        merge: z.boolean().optional(),
+      }),
+      answers: { 200: () => ({ schema: z.looseObject({ renaming }) }) },
+      errors: [...WRITES, 'unknown_cluster', 'refused'],
+      handle: ({ params, body }) => {
+        const { to, ...options } = (body ?? {}) as { to?: string; dry_run?: boolean; merge?: boolean }
+        if (to === undefined) throw bad('to', 'is missing: say the new name, CLUSTER@BACKEND')
+        return act(() => admin.renameCluster(params.topic!, to, options))
+      },
     }),
     route({
       method: 'POST',

@@ -114,7 +114,24 @@ export const cleanupReport = z.looseObject({
   retried: z.array(ref),
 })
 
-export const stuck = z.looseObject({ kind: text, id: text, reason: text, message: text })
+export const renaming = z.looseObject({
+  from: text,
+  to: text,
+  rows: z.record(z.string(), count),
+  nodes: z.array(text),
+  done: z.boolean(),
+})
+
+export const stuck = z.looseObject({
+  kind: text,
+  id: text,
+  reason: text,
+  message: text,
+  what_to_do: text,
+  since: millis,
+  failures: count.optional(),
+  next_try_at: millis.nullable().optional(),
+})
 
 export const quota = z.looseObject({
   kind: z.literal('quota'),

@@ -8,7 +8,7 @@ import { createDoor, type Door } from '../../runtime/http/index.ts'
 import type { Runtime } from '../../runtime/index.ts'
 import { Judge, type OpenApi } from '../door/document.ts'
 import { FaultRig } from '../kit/fault_rig.ts'
-import { type FuzzedRequest, filled, type Step, stepsFrom } from './requests.ts'
+import { type FuzzedRequest, filled, type Ids, type Step, stepsFrom } from './requests.ts'
 
 export interface FuzzOptions {
   readonly seed: number
@@ -31,7 +31,7 @@ export interface Fuzzed {
 }
 
 const NODES = ['h1', 'h2', 'h2@file', 'ssd@file@h1', 'h9']
-const TOPICS = ['ssd@file', 'ssd@file', 'h1@file']
+const TOPICS = [...Array.from({ length: 5 }, () => 'ssd@file'), 'h1@file']
 
 interface World {
   readonly rig: FaultRig
@@ -68,7 +68,7 @@ export async function fuzz({ seed, runs, path, within_ms }: FuzzOptions): Promis
   let requests = 0
   const property = fc.asyncProperty(stepsFrom(document, NODES, TOPICS), async (steps) => {
     const world = await open()
-    const ids: string[] = []
+    const ids = new Map<string, string[]>()
     try {
       for (const step of steps) {
         if ('pause_ms' in step) {
@@ -109,7 +109,7 @@ async function ask(
   { rig, runtime, door, faults }: World,
   judge: Judge,
   request: FuzzedRequest,
-  ids: string[],
+  ids: Map<string, string[]>,
 ): Promise<{ status: number; operation: string | undefined }> {
   const made = requestOf(request, ids)
   if (made === null) return { status: 0, operation: undefined }
@@ -138,14 +138,15 @@ async function ask(
     assert.deepEqual(changedSince(runtime, before), [], `${what}, and changed this`)
   assert.equal(({} as { polluted?: unknown }).polluted, undefined)
   if (status < 300 && type.startsWith('application/json') && !isHead) {
-    const { id } = JSON.parse(text) as { id?: unknown }
-    if (typeof id === 'string' && /^id\d+$/.test(id) && !ids.includes(id)) ids.push(id)
+    const { row } = JSON.parse(text) as { row?: { kind: string; id: string } }
+    const of = row === undefined ? [] : (ids.get(row.kind) ?? [])
+    if (row !== undefined && !of.includes(row.id)) ids.set(row.kind, [...of, row.id])
   }
   return { status, operation: operation?.operationId }
 }
 
 /** Null for what no client can send. */
-function requestOf(request: FuzzedRequest, ids: readonly string[]): Request | null {
+function requestOf(request: FuzzedRequest, ids: Ids): Request | null {
   const { method, path, query, headers, body, isRaw } = request
   const place = isRaw
     ? path.join('/') || '/'

@@ -28,16 +28,23 @@ export interface Pause {
 
 export type Step = FuzzedRequest | Pause
 
-/** Stands for the id of the nth resource that is known, whatever its kind. */
-const known = (nth: number): string => `{known ${nth}}`
-const KNOWN = /\{known (\d+)\}/g
+/** Stands for the id of the nth resource of a kind that is known. */
+const known = (kind: string, nth: number): string => `{known ${kind} ${nth}}`
+const KNOWN = /\{known ([\w-]+) (\d+)\}/g
+
+/** Ids by kind, in the order in which they were heard of. */
+export type Ids = ReadonlyMap<string, readonly string[]>
 
 /** With the names of resources filled in: those of `ids`, or one that is nobody's. */
-export function filled(text: string, ids: readonly string[]): string {
-  return text.replace(KNOWN, (_, nth: string) => ids[Number(nth) % Math.max(1, ids.length)] ?? 'nobody')
+export function filled(text: string, ids: Ids): string {
+  return text.replace(KNOWN, (_, kind: string, nth: string) => {
+    const of = ids.get(kind) ?? []
+    return of[Number(nth) % Math.max(1, of.length)] ?? 'nobody'
+  })
 }
 
-const ID_FIELD = /(?:^|_)id$/
+/** `volume_id` and `source_volume_id` name a volume. */
+const ID_FIELD = /(?:^|_)([a-z]+)_id$/
 
 const wellFormed = (text: string) => Buffer.from(text).toString() === text
 
@@ -124,6 +131,14 @@ class Values {
     this.#document = document
   }
 
+  /** Mostly of something that is there. */
+  id(kind: string): fc.Arbitrary<string> {
+    return fc.oneof(
+      { arbitrary: fc.nat(3).map((nth) => known(kind, nth)), weight: 19 },
+      { arbitrary: fc.constant('nobody'), weight: 1 },
+    )
+  }
+
   of(schema: Schema, name = '', depth = 0): fc.Arbitrary<unknown> {
     if (typeof schema.$ref === 'string') return this.of(this.#resolved(schema.$ref), name, depth)
     if ('const' in schema) return fc.constant(schema.const)
@@ -163,11 +178,8 @@ class Values {
 
   #text({ minLength, maxLength, pattern }: Schema, name: string): fc.Arbitrary<string> {
     // An id is mostly that of something that is there.
-    if (ID_FIELD.test(name))
-      return fc.oneof(
-        { arbitrary: fc.nat(5).map(known), weight: 9 },
-        { arbitrary: fc.constant('nobody'), weight: 1 },
-      )
+    const [, kind] = ID_FIELD.exec(name) ?? []
+    if (kind !== undefined && name !== 'request_id') return this.id(kind)
     if (typeof pattern === 'string') return fc.stringMatching(new RegExp(pattern), { maxLength: 40 })
     const min = (minLength as number | undefined) ?? 0
     const max = Math.max(min, Math.min((maxLength as number | undefined) ?? 20, 20))
@@ -181,7 +193,7 @@ class Values {
     const named = Object.entries(properties as Record<string, Schema>)
     const must = new Set(required as string[])
     const fields = Object.fromEntries(named.map(([name, schema]) => [name, this.of(schema, name, depth + 1)]))
-    const known = fc.record(fields, { requiredKeys: [...must] })
+    const known = someOf(fields, must)
     if (typeof additionalProperties !== 'object' || additionalProperties === null || named.length > 0)
       return known
     return fc.dictionary(
@@ -190,6 +202,24 @@ class Values {
       { maxKeys: 2 },
     )
   }
+}
+
+/** Of what need not be there a quarter is, or most would be at odds with the rest. */
+function someOf<T>(
+  fields: Readonly<Record<string, fc.Arbitrary<T>>>,
+  must: ReadonlySet<string>,
+): fc.Arbitrary<Record<string, T>> {
+  const kept = Object.fromEntries(
+    Object.keys(fields).map((name) => [
+      name,
+      must.has(name) ? fc.constant(true) : fc.nat(3).map((n) => n === 0),
+    ]),
+  )
+  return fc
+    .tuple(fc.record(fields), fc.record(kept))
+    .map(([all, keep]) =>
+      Object.fromEntries(Object.entries(all).filter(([name]) => keep[name] === true)),
+    ) as fc.Arbitrary<Record<string, T>>
 }
 
 function number(schema: Schema, isWhole: boolean): fc.Arbitrary<number> {
@@ -234,7 +264,12 @@ export function stepsFrom(
     { arbitrary: spoiled(allowed), weight: 7 },
     { arbitrary: pause, weight: 1 },
   )
-  return fc.array(step as fc.Arbitrary<Step>, { minLength: 1, maxLength: 24, size: 'max' })
+  return fc
+    .tuple(
+      fc.array(making as fc.Arbitrary<Step>, { maxLength: 5, size: 'max' }),
+      fc.array(step as fc.Arbitrary<Step>, { minLength: 1, maxLength: 24, size: 'max' }),
+    )
+    .map(([first, then]) => [...first, ...then])
 }
 
 function fromPlace(
@@ -244,20 +279,24 @@ function fromPlace(
 ): fc.Arbitrary<FuzzedRequest> {
   const given = (where: string) => operation.parameters.filter((parameter) => parameter.in === where)
   const some = (parameters: readonly DocumentedParameter[]) =>
-    fc.record(
+    someOf(
       Object.fromEntries(
         parameters.map(({ name, schema }) => [
           name,
           name === 'cluster' ? fc.constantFrom(...names.topic!) : values.of(schema, name).map(String),
         ]),
-      ) as Record<string, fc.Arbitrary<string>>,
-      { requiredKeys: [] },
-    ) as fc.Arbitrary<Record<string, string>>
+      ),
+      new Set(),
+    )
   const inPath = fc.record(
     Object.fromEntries(
       given('path').map(({ name, schema }) => [
         name,
-        names[name] === undefined ? values.of(schema, name) : fc.constantFrom(...names[name]!),
+        name === 'id'
+          ? values.id(pattern.split('/')[2]!)
+          : names[name] === undefined
+            ? values.of(schema, name)
+            : fc.constantFrom(...names[name]!),
       ]),
     ) as Record<string, fc.Arbitrary<unknown>>,
   )
@@ -274,7 +313,11 @@ function fromPlace(
         .map((part) => part.replace(/^\{(\w+)\}$/, (_, name: string) => String(inPath[name]))),
       query: Object.entries(query).filter(([, value]) => wellFormed(value)),
       headers: [
-        ...Object.entries(headers).filter(([, value]) => /^[\x21-\x7e]*$/.test(value)),
+        ...Object.entries(headers).filter(
+          // Two ids of one request are refused.
+          ([name, value]) =>
+            /^[\x21-\x7e]*$/.test(value) && !(name === 'request-id' && 'request_id' in query),
+        ),
         ...(body === undefined ? [] : [['content-type', 'application/json'] as const]),
       ],
       body: body === undefined ? null : JSON.stringify(body),
@@ -314,6 +357,8 @@ const withJson = (request: FuzzedRequest, body: string): FuzzedRequest => ({
 const changed =
   (run: (fields: Record<string, unknown>) => unknown): Spoil =>
   (request) => {
+    // What is nested very deep can't be worded again.
+    if ((request.body?.length ?? 0) > 10_000) return request
     let fields: unknown
     try {
       fields = JSON.parse(request.body ?? '{}')
