@@ -38,8 +38,8 @@ export function resourceRoutes(ports: DoorPorts): Route[] {
       answers: ended,
       errors: [
         ...WRITES,
-        ...(['unknown_kind', 'unknown_cluster', 'unknown_id', 'refused', 'request_reused'] as const),
-        ...(['no_cluster', 'too_many_waits'] as const),
+        ...(['unknown_kind', 'unknown_operation', 'unknown_cluster', 'unknown_id', 'refused'] as const),
+        ...(['request_reused', 'no_cluster', 'too_many_waits'] as const),
       ],
       handle: ({ request, params, query, body }) => {
         const kind = params.kind!
