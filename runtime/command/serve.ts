@@ -16,6 +16,7 @@ import {
   realEnvironment,
   StoreError,
 } from '../index.ts'
+import { createPage } from '../page/index.ts'
 import { EXIT, Exit, usage } from './exit.ts'
 import { DEFAULT_URL } from './options.ts'
 import { print } from './output.ts'
@@ -57,8 +58,9 @@ export async function serve(flags: ServeFlags): Promise<void> {
     opened()
   }
   const { token } = plan
+  const page = createPage(runtime, { environment })
   const door = createDoor(runtime, {
-    ...{ loopback: isLoopback(plan.host), names: plan.names, environment, log },
+    ...{ loopback: isLoopback(plan.host), names: plan.names, environment, log, page },
     ...(token !== null && { token }),
   })
   answer = (request) => door.fetch(request)
@@ -71,6 +73,7 @@ export async function serve(flags: ServeFlags): Promise<void> {
     })
   await signalled(runtime, environment, say)
   door.close()
+  await page.close()
   await listening.close()
   // Whatever a driver still holds open, everything is written.
   process.exit(EXIT.done)

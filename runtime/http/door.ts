@@ -23,6 +23,11 @@ export interface DoorOptions {
   readonly token?: string
   readonly environment?: Environment
   readonly log?: Log
+  /** Answers what is for the live page; null from `partFor`: the request is for a route. */
+  readonly page?: {
+    partFor(request: Request): 'file' | 'data' | null
+    fetch(request: Request): Promise<Response>
+  }
   /** Between two signs of life on a quiet event stream. Default 15 s. */
   readonly heartbeat_ms?: number
   /** Calls that change something under way at once. Default 500. */
@@ -51,7 +56,7 @@ export interface Door {
 export function createDoor(runtime: Runtime, options: DoorOptions = {}): Door {
   const environment = options.environment ?? realEnvironment()
   const log: Log = options.log ?? (() => {})
-  const { loopback = true, names = [], token, heartbeat_ms = 15_000, most_waiting = 10_000 } = options
+  const { loopback = true, names = [], token, page, heartbeat_ms = 15_000, most_waiting = 10_000 } = options
   const { most_calls = 500, most_waits = 500, most_streams = 100 } = options
   checkToken(loopback ? 'localhost' : 'a door that is not bound to loopback', token)
   const checkAccess = accessFor({ loopback, names, token: token ?? null })
@@ -71,6 +76,14 @@ export function createDoor(runtime: Runtime, options: DoorOptions = {}): Door {
     ...nodeRoutes(ports),
   ]
   const app = new Hono()
+  if (page !== undefined)
+    app.use(async (context, next) => {
+      const part = page.partFor(context.req.raw)
+      if (part === null) return next()
+      // Its files hold nothing of anybody's; they ask for the token themselves.
+      checkAccess(context.req.raw, part === 'file')
+      return page.fetch(context.req.raw)
+    })
   for (const route of routes)
     app.on(route.method, route.path, async (context) => {
       checkAccess(context.req.raw, route.isOpen === true)

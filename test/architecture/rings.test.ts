@@ -101,6 +101,32 @@ describe('the rings', () => {
     ).toEqual([])
   })
 
+  test("the page uses the runtime's public way in, and its client the UI library", () => {
+    const allowed = [
+      'zod',
+      'machines/index.ts',
+      'runtime/index.ts',
+      'elkjs/lib/elk.bundled.js',
+      'elkjs/lib/elk-api.js',
+    ]
+    const isDriver = (to: string) => /^runtime\/drivers\/[a-z_]+\.ts$/.test(to)
+    const page = runtime.filter(({ path }) => inFolder('runtime/page')(path))
+    const [client, server] = [true, false].map((isClient) =>
+      page.filter(({ path }) => inFolder('runtime/page/client')(path) === isClient),
+    )
+    expect(
+      strangers(
+        server!,
+        (to) =>
+          (inFolder('runtime/page')(to) && !inFolder('runtime/page/client')(to)) ||
+          allowed.includes(to) ||
+          isDriver(to) ||
+          to.startsWith('node:'),
+      ),
+    ).toEqual([])
+    expect(strangers(client!, (to) => inFolder('runtime/page')(to) || to.startsWith('preact'))).toEqual([])
+  })
+
   test('the command uses public ways in: the runtime, the stores, the drivers, the HTTP door', () => {
     const allowed = [
       ...['commander', 'zod', 'pino'],
@@ -108,6 +134,7 @@ describe('the rings', () => {
       'store/index.ts',
       'runtime/index.ts',
       'runtime/http/index.ts',
+      'runtime/page/index.ts',
       // Public too, by runtime/index.ts; a client needs timers and not the whole runtime.
       'runtime/environment.ts',
       // What a configuration is judged by, and the words of it, before anything of the runtime is loaded.
@@ -175,7 +202,7 @@ describe('cycles', () => {
 })
 
 function isDoor(path: string): boolean {
-  return inFolder('runtime/http')(path) || inFolder('runtime/command')(path)
+  return ['runtime/http', 'runtime/command', 'runtime/page'].some((folder) => inFolder(folder)(path))
 }
 
 function cyclesIn(sources: readonly Source[]): string[] {

@@ -25,8 +25,8 @@ describe('time, chance and the terminal', () => {
   test('the clock, timers and chance are touched in runtime/environment.ts', () => {
     const pattern =
       /\b(?:Date\.now|new Date\b|Date\(|setTimeout|setInterval|Math\.random|randomUUID|randomBytes|performance\.now|hrtime|queueMicrotask\.|Atomics\.wait)/g
-    // The demo's volumes hold bytes that no checksum could guess.
-    const allowed = ['runtime/environment.ts', 'runtime/command/demo.ts']
+    // The demo's volumes hold bytes that no checksum could guess; what runs in a browser has the browser's time.
+    const allowed = ['runtime/environment.ts', 'runtime/command/demo.ts', 'runtime/page/client']
     expect(found(besides(...allowed), pattern)).toEqual([])
   })
 
@@ -69,6 +69,10 @@ describe('statuses', () => {
     'runtime/http/answer.ts': ['error'],
     // A label for the eye.
     'runtime/command/resources.ts': ['error'],
+    // A field of what is sent.
+    'runtime/page/step.ts': ['error'],
+    // A row that was removed is shown as one that is gone.
+    'runtime/page/client/model.ts': ['gone'],
   }
 
   /** The name of a system's event, or of a field. */
@@ -76,7 +80,8 @@ describe('statuses', () => {
 
   test('no status is named in the code of store/ and runtime/, the drivers and the demo aside', () => {
     const outside = shipped.filter(
-      ({ path }) => !/^(?:machines\/|runtime\/drivers\/|runtime\/command\/demo)/.test(path),
+      ({ path }) =>
+        !/^(?:machines\/|runtime\/drivers\/|runtime\/command\/demo|runtime\/page\/story)/.test(path),
     )
     const named = outside.flatMap(({ path, quoted }) =>
       quoted
