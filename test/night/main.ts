@@ -1,5 +1,5 @@
 // npm run night: a night in the life of a system, with the real `rekindle serve` under load the whole time: a
-// rolling restart, a backend that hangs, a full disk, a frozen cluster, a new name for a host. Every step is done
+// rolling restart, a backend that hangs, a full disk, a frozen cluster, a new name for a host, a new version of a definition. Every step is done
 // with the commands that an operator types, and shows `rekindle stuck` and the key metrics. Exits 1 when a check
 // does not hold.
 
@@ -113,7 +113,7 @@ async function night(): Promise<void> {
   )
   await pause(500)
   const hanging = (await world.node('w2'))!.here!.working_on
-  const waited = await world.command(['node', 'drain', 'w2', '--wait'], 2_000)
+  const waited = await world.command(['node', 'drain', 'w2', '--wait'], 6_000)
   say(`   $ rekindle node drain w2 --wait\n${indented(waited.stderr)}`)
   check(
     'a drain of it does not end, and says what is left',
@@ -179,17 +179,20 @@ async function night(): Promise<void> {
   heading('The host that keeps volumes gets a proper name: h9@file becomes vault@file')
   await renamed(volumes, load)
 
+  heading('A new version of the definition of sites: live is called online, and each has a theme')
+  await upgraded(load)
+
   heading('Morning: what was promised is there')
   await load.stop()
   await look()
   await judged(load, volumes)
 }
 
-function configuration(of: { readonly vault: string | undefined }): object {
+function configuration(of: { readonly vault: string | undefined; readonly site?: string }): object {
   const at = (path: string) => join(import.meta.dirname, path)
   const node = { backend: 'site', driver: at('./site_driver.js'), folder: sites }
   return {
-    ...{ data, door: { port: 0 }, settings: SETTINGS, definitions: [at('./site.js')] },
+    ...{ data, door: { port: 0 }, settings: SETTINGS, definitions: [at(of.site ?? './site.js')] },
     nodes: [
       { ...node, cluster: 'web', hosts: WEB, options: { free_gib: 90 } },
       { ...node, cluster: 'spare', hosts: ['s1'], options: { free_gib: 10 } },
@@ -290,6 +293,28 @@ async function renamed(volumes: readonly Volume[], load: Load): Promise<void> {
   const extended = await world.command(['op', 'volume', id, 'extend', '--set', 'size=0.004', '--wait'])
   check('a volume is extended there', extended.code === 0, extended.code === 0 ? '' : extended.stderr.trim())
   await load.more(20)
+  await look()
+}
+
+/** The plug is pulled with operations under way: the new version has to go on with them. */
+async function upgraded(load: Load): Promise<void> {
+  await world.until('operations are under way', async () =>
+    (await world.nodes()).some(({ here }) => (here?.working_on.length ?? 0) > 0),
+  )
+  await world.killed()
+  world.configure(configuration({ vault: 'vault', site: './site_next.js' }))
+  const dry = await world.command(['migrate', '--config', world.configFile, '--dry-run'])
+  say(`   $ rekindle migrate --dry-run\n${indented(dry.stdout)}`)
+  check('a dry run tells what would change', dry.code === 0 && /live → online/.test(dry.stdout))
+  const first = await world.command(['migrate', '--config', world.configFile, '--dry-run'])
+  check('and changed nothing', first.stdout === dry.stdout)
+  await world.start(configuration({ vault: 'vault', site: './site_next.js' }))
+  await load.more(30)
+  const row = await rowOf('site', load.sites.find(({ removed }) => !removed)!.id)
+  check(
+    'a site of the evening is of the new version',
+    row?.data.theme === 'plain' && row.definition_version === 2,
+  )
   await look()
 }
 

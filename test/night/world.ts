@@ -40,11 +40,18 @@ export class World {
 
   // ---- the server ----
 
+  get configFile(): string {
+    return join(this.folder, 'rekindle.config.json')
+  }
+
+  configure(configuration: object): void {
+    writeFileSync(this.configFile, `${JSON.stringify(configuration, null, 2)}\n`)
+  }
+
   /** Starts serve on this configuration and resolves when every node is up. */
   async start(configuration: object): Promise<void> {
-    const file = join(this.folder, 'rekindle.config.json')
-    writeFileSync(file, `${JSON.stringify(configuration, null, 2)}\n`)
-    const child = spawn(process.execPath, [main, 'serve', '--config', file], {
+    this.configure(configuration)
+    const child = spawn(process.execPath, [main, 'serve', '--config', this.configFile], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.#serve = child
@@ -76,6 +83,14 @@ export class World {
     const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)))
     child.kill('SIGTERM')
     return ended
+  }
+
+  /** As by a power cut. */
+  async killed(): Promise<void> {
+    const child = this.#serve!
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGKILL')
+    await ended
   }
 
   /** At the end of the night, however it ends. */
