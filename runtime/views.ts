@@ -38,6 +38,9 @@ const GIVEN_UP: { readonly [code: string]: Stuck['reason'] } = {
   cleanup_failed: 'cleanup_given_up',
 }
 
+/** States of a life that keeps its claims; a disabled one takes nothing new. */
+const WORKING: readonly string[] = ['up', 'disabled']
+
 export class Views {
   readonly #ports: ViewPorts
 
@@ -74,6 +77,14 @@ export class Views {
   async clusters(): Promise<readonly ClusterStatus[]> {
     const views = this.#ports.session().directory.views()
     return Promise.all(views.map((view) => this.#status(view)))
+  }
+
+  /** A life that fenced itself can't write it where the store refuses: of our own nodes we know better. */
+  #isUp(service: ServiceRow): boolean {
+    const { store, lives } = this.#ports.session()
+    const life = lives.get(`${service.host}@${service.backend}`)
+    if (life === undefined) return !store.exclusive && service.state === 'up'
+    return WORKING.includes(life.state)
   }
 
   /** Of a cluster whose row was just swapped: what the row says, whatever the directory was told. */
@@ -122,8 +133,14 @@ export class Views {
   async #waitingAt(topic: string): Promise<Stuck[]> {
     const { directory, store } = this.#ports.session()
     const nodes = [...directory.services.values()].filter((one) => `${one.cluster}@${one.backend}` === topic)
-    const up = nodes.filter(({ state }) => state === 'up')
-    const { rows } = await store.list({ worker: topic, taken: false }, { limit: MOST_LISTED })
+    const up = nodes.filter((service) => this.#isUp(service))
+    const rows = [...(await store.list({ worker: topic, taken: false }, { limit: MOST_LISTED })).rows]
+    // With nobody up, what a life that is over had claimed waits as well.
+    if (up.length === 0)
+      for (const { host, backend } of nodes)
+        rows.push(
+          ...(await store.list({ worker: `${host}@${backend}`, taken: true }, { limit: MOST_LISTED })).rows,
+        )
     const stuck: Stuck[] = []
     for (const { kind, id, updated_at, operation } of rows as unknown as ResourceRow[]) {
       const of = { kind, id, since: updated_at }

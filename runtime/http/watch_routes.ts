@@ -165,9 +165,12 @@ function unreadiness(runtime: Runtime): string[] {
       return false
     }
   }
-  if (nodes.some((node) => node.state === 'up') || !nodes.some(isConfigured)) return []
+  // Of a node of this process its life says more than its row, which it may be unable to write.
+  const isUp = (node: NodeView) =>
+    isConfigured(node) ? ['up', 'disabled'].includes(node.here?.state ?? '') : node.state === 'up'
+  if (nodes.some(isUp) || !nodes.some(isConfigured)) return []
   return [
-    `no node is up: ${nodes.map((node) => `${node.address} is ${node.here?.state ?? node.state}`).join(', ')}`,
+    `no node is up: ${nodes.map((node) => `${node.address} is ${node.here?.state ?? (isConfigured(node) ? 'down' : node.state)}`).join(', ')}`,
   ]
 }
 

@@ -30,6 +30,20 @@ test('a queue of which no node is up, or all are disabled, is listed until one t
   ])
 })
 
+test('what waits while the store refuses every write is listed, though no row can say that its node is over', async () => {
+  const world = new World()
+  const driver = new ControlledDriver()
+  const { runtime } = await world.start({ nodes: [{ host: 'h1' }], driver })
+  const { id } = accepted(await runtime.volume.create({ name: 'a', size: 1 }))
+  await world.until(() => driver.open.length === 1)
+  world.fault = ({ method }) => (method === 'transact' ? 'refuses' : undefined)
+  await world.environment.advance(30_000)
+  expect((await world.service('h1')).state).toBe('up')
+  expect(await runtime.stuck()).toMatchObject([{ id, reason: 'no_node_up' }])
+  world.fault = () => undefined
+  await world.until(async () => (await runtime.stuck()).length === 0)
+})
+
 test('a cleanup that fails is listed with its failures and its next try, and once it was given up as that', async () => {
   const world = new World()
   const driver = new ControlledDriver({ fences: true })
