@@ -76,7 +76,6 @@ test.each([
   ['nothing.js', 'export const a = 1\n', /nothing\.js: it exports no resource type/],
   ['broken.js', 'export const =\n', /broken\.js: /],
   ['note.txt', note(''), /note\.txt: it is '\.txt'; JavaScript .* is needed/],
-  ['note.ts', note(''), /note\.ts: it is TypeScript, and esbuild is not installed: npm install/],
 ])('%s is a bad file: 2 and a sentence', async (name, text, sentence) => {
   const { code, stderr } =
     text === null ? await ends(['check', name], { cwd: folder }) : await checked(name, text)
