@@ -4,7 +4,7 @@
 
 import { type Command, Option } from 'commander'
 import type { Exploration, ExplorationProgress, ExploreOptions, Rule } from 'rekindle/testing'
-import { RekindleError } from '../index.ts'
+import type { RekindleError } from '../index.ts'
 import { EXIT, usage } from './exit.ts'
 import { whole, withExample } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -100,7 +100,7 @@ async function run(given: Given): Promise<void> {
       signal: stopping.signal,
     })
   } catch (error) {
-    if (error instanceof RekindleError && error.code === 'bad_input') throw usage(error.message)
+    if ((error as RekindleError).code === 'bad_input') throw usage((error as RekindleError).message)
     throw error
   } finally {
     meter.end()

@@ -2,7 +2,6 @@
 // serve, which does the same at its start. The runtime judges and writes; this asks and tells.
 
 import { join } from 'node:path'
-import type { Command } from 'commander'
 import { jsonStore } from '../../store/index.ts'
 import {
   type KindMigration,
@@ -13,42 +12,16 @@ import {
   StoreError,
 } from '../index.ts'
 import { EXIT, Exit } from './exit.ts'
-import { repeated, withExample } from './options.ts'
 import { print, printJson, tableOf } from './output.ts'
 import { ProgressLine } from './progress_line.ts'
 import { planFrom, type ServeFlags } from './serve_plan.ts'
 
-interface Given extends Pick<ServeFlags, 'config' | 'data' | 'definitions'> {
+export interface MigrateFlags extends Pick<ServeFlags, 'config' | 'data' | 'definitions'> {
   readonly dryRun?: true
   readonly json?: true
 }
 
-export function addMigrateCommand(program: Command): void {
-  const command = program
-    .command('migrate')
-    .description('bring the rows of a data folder to the versions of the definitions given')
-    .option('--data <folder>', "where everything is kept (default: './.rekindle')")
-    .option('--definitions <file>', 'resource types of your own (repeat for more)', repeated)
-    .option('--config <file>', "what serve is started with (default: 'rekindle.config.json' if it is there)")
-    .option('--dry-run', 'tell what would change, and write nothing')
-    .option('--json', 'print one JSON value')
-    .action(run)
-  command.addHelpText(
-    'after',
-    `
-serve does the same at its start. No serve may run on the folder meanwhile.
-
-Ends with 0 if it is done, or would be; 1 if a row can't be migrated (nothing is written
-then); 2 if the folder, a file or an option is bad; 3 if somebody works on the folder.`,
-  )
-  withExample(
-    command,
-    'rekindle migrate --data ./data --definitions tenant.js --dry-run',
-    'rekindle migrate --data ./data --definitions tenant.js',
-  )
-}
-
-async function run({ dryRun, json, ...flags }: Given): Promise<void> {
+export async function migrate({ dryRun, json, ...flags }: MigrateFlags): Promise<void> {
   const environment = realEnvironment()
   const { data, types } = await planFrom(flags, environment)
   const line = new ProgressLine('migrate')

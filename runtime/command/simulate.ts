@@ -14,7 +14,7 @@ import type {
   SimulationResult,
 } from 'rekindle/testing'
 import { type Environment, realEnvironment } from '../environment.ts'
-import { RekindleError } from '../index.ts'
+import type { RekindleError } from '../index.ts'
 import { EXIT, usage } from './exit.ts'
 import { whole, withExample } from './options.ts'
 import { print, printJson, tell } from './output.ts'
@@ -161,7 +161,8 @@ function readScenario(kit: Kit, file: string): Scenario {
   try {
     return kit.parseScenario(text)
   } catch (error) {
-    if (error instanceof RekindleError) throw usage(`--scenario ${file}: ${error.message}`)
+    if ((error as RekindleError).code === 'bad_input')
+      throw usage(`--scenario ${file}: ${(error as RekindleError).message}`)
     throw error
   }
 }

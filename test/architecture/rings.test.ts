@@ -173,6 +173,18 @@ describe('the rings', () => {
       expect(loaded).not.toContain(name)
   })
 
+  test('the command starts without what its subcommands load when they are called', () => {
+    const loaded = [...reach('runtime/command/main.ts')]
+    for (const name of [
+      'runtime/index.ts',
+      'runtime/http/index.ts',
+      'runtime/page/index.ts',
+      'zod',
+      'xstate',
+    ])
+      expect(loaded).not.toContain(name)
+  })
+
   test('importing machines/ or store/ loads nothing of the runtime', () => {
     for (const path of ['machines/index.ts', 'store/index.ts'])
       expect([...reach(path)].filter(inFolder('runtime'))).toEqual([])

@@ -193,7 +193,7 @@ test('a data folder that is a file, or was damaged, is told in words', async () 
 })
 
 test('a drain is waited for until nothing is left, and tells what is', async () => {
-  const live = await served(at('drains'), '--nodes', 'a@noop:h1', '--work-ms', '1500')
+  const live = await served(at('drains'), '--nodes', 'a@noop:h1', '--work-ms', '3000')
   const { id } = await live.json(...VOLUME)
   await live.untilVolume(id, ({ incarnation }) => incarnation !== null)
   const drained = await live.ask('node', 'drain', 'h1', '--wait', '--json')
