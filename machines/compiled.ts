@@ -97,10 +97,9 @@ function follow(way: Way, args: Args, tell: Tell): Taken {
   const { event } = args
   let { context } = args
   for (const { type, params, assign } of way.actions) {
-    const now = { context, event }
-    const given = typeof params === 'function' ? params(now) : params
+    const given = typeof params === 'function' ? params({ context, event }) : params
     if (assign === null) tell(type, given, context)
-    else context = { ...context, ...assign(now, given) }
+    else context = { ...context, ...assign({ context, event }, given) }
   }
   return { path: way.path, context, definition: way.definition }
 }

@@ -147,8 +147,14 @@ function refsNamed(
   named: { readonly [kind: string]: { readonly id: string } } | undefined,
   input: ResourceRow['data'],
 ): readonly Ref[] {
-  if (named === undefined) return NO_REFS
-  return Object.entries(named).flatMap(([kind, { id }]) => idsIn(input[id]).map((id) => ({ kind, id })))
+  let refs: Ref[] | null = null
+  for (const kind in named) {
+    const value = input[named[kind]!.id]
+    if (value === undefined || value === null) continue
+    refs ??= []
+    for (const id of idsIn(value)) refs.push({ kind, id })
+  }
+  return refs ?? NO_REFS
 }
 
 /** One id, a list of them, or none. */
@@ -232,13 +238,12 @@ class Deciding {
   #unusable(row: ResourceRow, event: ResourceEvent): Refused | null {
     const { uses } = this.#types.get(row.kind)!.table.operations[event.type]!
     const { input } = event as { input: ResourceRow['data'] }
-    if (uses === undefined) return null
-    for (const [kind, { id, from }] of Object.entries(uses))
-      for (const ref of idsIn(input[id]).map((id) => ({ kind, id }))) {
-        const { status } = this.#related.get(keyOf(ref))!
-        if (!from.includes(status))
-          return { accepted: false, resource: ref, expected: from, found: status, guard: null }
-      }
+    for (const ref of refsNamed(uses, input)) {
+      const { from } = uses![ref.kind]!
+      const { status } = this.#related.get(keyOf(ref))!
+      if (!from.includes(status))
+        return { accepted: false, resource: ref, expected: from, found: status, guard: null }
+    }
     return null
   }
 

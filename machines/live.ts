@@ -33,11 +33,13 @@ export function live(chart: AnyStateMachine, commands: object): AnyStateMachine 
     // The start and the end of an actor.
     if (event.type.startsWith('xstate.')) return ofXState(snapshot, event, scope)
     const { self, system } = scope
-    const taken = steps.take(pathOf(snapshot.value), snapshot.context, event, (type, params, context) => {
+    const path = pathOf(snapshot.value)
+    const taken = steps.take(path, snapshot.context, event, (type, params, context) => {
       const exec = machine.implementations.actions[type]
       scope.actionExecutor({ type, info: { context, event, self, system }, params, exec } as unknown as Run)
     })
-    if (taken === null) return snapshot
+    // As xstate does: where nothing changed, the snapshot is the same.
+    if (taken === null || (taken.context === snapshot.context && taken.path === path)) return snapshot
     return { ...blankAt(taken.path, taken.context), context: taken.context }
   }
   return Object.assign(machine, { transition: transition as Transition })

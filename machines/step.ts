@@ -15,6 +15,8 @@ export interface Step extends Taken {
   readonly commands: readonly Command[]
 }
 
+const NO_PARAMS = {}
+
 /** A chart made ready for stepping. */
 export class Stepper {
   readonly machine: AnyStateMachine
@@ -29,8 +31,9 @@ export class Stepper {
   step({ path, context }: Place, event: AnyEventObject): Step | null {
     const commands: Command[] = []
     const taken = this.#chart.take(path, context, event, (type, params) =>
-      commands.push({ type, params: (params ?? {}) as Command['params'] }),
+      commands.push({ type, params: (params ?? NO_PARAMS) as Command['params'] }),
     )
-    return taken === null ? null : { ...taken, commands }
+    if (taken === null) return null
+    return { path: taken.path, context: taken.context, definition: taken.definition, commands }
   }
 }

@@ -87,10 +87,11 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
   const topic = boundCluster(types, row, asked)
   const cluster = topic === null ? null : await loadCluster(store, topic)
   const event = topic === null ? asked : ({ ...asked, cluster } as ResourceEvent)
-  const loaded = new Map<Key, ResourceRow | undefined>()
+  let loaded: Map<Key, ResourceRow | undefined> = NOTHING
   for (;;) {
     const missing = missingKeys(types, row, event, loaded)
     if (missing.length === 0) break
+    if (loaded === NOTHING) loaded = new Map()
     const related = await Promise.all(missing.map((one) => store.get(one)))
     for (const [i, one] of missing.entries()) loaded.set(one, related[i] as ResourceRow | undefined)
   }
@@ -101,7 +102,7 @@ async function tryOnce(types: Types, store: Store, ask: Ask, runner: Runner): Pr
     return { ok: false, refused: decision }
   }
   const expect: Expectation[] = decision.changes.map((change) => ({
-    key: keyOf(change),
+    key: change === decision.row ? key : keyOf(change),
     version: change.version - 1,
   }))
   for (const read of decision.read) expect.push({ key: keyOf(read), version: read.version })
@@ -191,20 +192,24 @@ function settledRequest(request: RequestRow, after: ResourceRow): StoredRow {
   return { ...request, version: request.version + 1, settled } as unknown as StoredRow
 }
 
+/** Most decisions need no row but their own. Nothing is ever put here. */
+const NOTHING = new Map<Key, ResourceRow | undefined>()
+
 async function loadCluster(store: Store, topic: string): Promise<ClusterRow | null> {
   return ((await store.get(clusterKey(topic))) as ClusterRow | undefined) ?? null
 }
 
-/** The rows that the decision needs and that are not loaded. Most need none. */
+const NO_KEYS: readonly Key[] = []
+
+/** The rows that the decision needs and that are not loaded. */
 function missingKeys(
   types: Types,
   row: ResourceRow,
   event: ResourceEvent,
   loaded: ReadonlyMap<Key, ResourceRow | undefined>,
-): Key[] {
-  return relatedRefs(types, row, event, loaded)
-    .map(keyOf)
-    .filter((key) => !loaded.has(key))
+): readonly Key[] {
+  const refs = relatedRefs(types, row, event, loaded)
+  return refs.length === 0 ? NO_KEYS : refs.map(keyOf).filter((key) => !loaded.has(key))
 }
 
 function decideOrThrow(...[types, row, loaded, event]: Parameters<typeof decide>) {

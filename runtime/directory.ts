@@ -4,7 +4,14 @@
 
 import type { ResourceType } from '../machines/definition.ts'
 import type { ClusterView } from '../machines/placement.ts'
-import type { BeatRow, ClusterRow, ResourceRow, RetiredRow, ServiceRow } from '../machines/row.ts'
+import {
+  type BeatRow,
+  type ClusterRow,
+  type ResourceRow,
+  type RetiredRow,
+  type ServiceRow,
+  topicOfWork,
+} from '../machines/row.ts'
 import { type Commit, type Key, keyOf, type Store, type StoredRow } from '../store/store.ts'
 import { listAll } from './registration.ts'
 
@@ -14,11 +21,11 @@ export interface Taking {
   readonly gib: number
 }
 
-/** What one resource takes: of a running operation, or of an accept that is not on disk yet (version 0). */
+/** What one resource takes: of a running operation, or of an accept that is not on disk yet (accepted at 0). */
 interface Promised extends Taking {
-  readonly version: number
   /** Names the operation among all that the row ever had. */
   readonly accepted_version: number
+  readonly operation: string
   /** A node has claimed it: it may have taken its space. */
   readonly claimed: boolean
 }
@@ -76,7 +83,7 @@ export class Directory {
 
   see({ changes, offset }: Commit): void {
     for (const { key, row } of changes) {
-      const map = this.#mapOf(key)
+      const map = this.#mapOf(row?.kind ?? key.slice(0, key.indexOf('/')))
       if (map === undefined) {
         this.#seeResource(key, row, offset)
         continue
@@ -87,12 +94,11 @@ export class Directory {
     }
   }
 
-  #mapOf(key: string): Map<string, { version: number }> | undefined {
-    if (key.startsWith('beat/')) return this.beats
-    if (key.startsWith('service/')) return this.services
-    if (key.startsWith('cluster/')) return this.clusters
-    if (key.startsWith('retired/')) return this.retired
-    return undefined
+  #mapOf(kind: string): Map<string, { version: number }> | undefined {
+    if (kind === 'beat') return this.beats
+    if (kind === 'service') return this.services
+    if (kind === 'cluster') return this.clusters
+    return kind === 'retired' ? this.retired : undefined
   }
 
   // ---- what is promised ----
@@ -103,7 +109,7 @@ export class Directory {
    */
   reserve(key: Key, taking: Taking): () => void {
     if (taking.gib <= 0 || this.#promised.has(key)) return () => {}
-    const mine: Promised = { ...taking, version: 0, accepted_version: 0, claimed: false }
+    const mine: Promised = { ...taking, accepted_version: 0, operation: '', claimed: false }
     this.#put(key, mine)
     return () => {
       if (this.#promised.get(key) === mine) this.#put(key, null)
@@ -113,17 +119,24 @@ export class Directory {
   #seeResource(key: Key, row: StoredRow | null, offset: number): void {
     this.#told?.add(key)
     const before = this.#promised.get(key)
-    const now = row === null ? null : this.#promisedBy(row as unknown as ResourceRow)
+    const now = row === null ? null : this.#promisedBy(row as unknown as ResourceRow, before)
     // Moved, ended, or overtaken by another operation.
     if (before?.claimed === true && !isSame(before, now)) this.#end(before, offset)
     if (before !== undefined || now !== null) this.#put(key, now)
   }
 
-  #promisedBy(row: ResourceRow): Promised | null {
-    const takes = row.operation == null ? null : this.#takes(row)
+  #promisedBy(row: ResourceRow, before?: Promised): Promised | null {
+    if (row.operation == null) return null
+    const { accepted_version, name } = row.operation
+    // A claim or progress: it takes what it took at its accept.
+    const isSame =
+      before?.accepted_version === accepted_version &&
+      before.operation === name &&
+      before.topic === topicOfWork(row)
+    const takes = isSame ? before! : this.#takes(row)
     if (takes === null) return null
-    const { accepted_version } = row.operation!
-    return { ...takes, version: row.version, accepted_version, claimed: row.attempts > 0 }
+    const { topic, gib } = takes
+    return { topic, gib, accepted_version, operation: name, claimed: row.attempts > 0 }
   }
 
   #put(key: Key, next: Promised | null): void {

@@ -14,7 +14,7 @@ import { schedulerChart } from '../machines/scheduler.ts'
 import { type SupervisorContext, type SupervisorEvent, supervisorChart } from '../machines/supervisor.ts'
 import { OWN_KINDS } from '../machines/table.ts'
 import { StoreError } from '../store/error.ts'
-import { type Commit, type Filter, keyOf, type Page, type Store } from '../store/store.ts'
+import { type Commit, type Filter, type Key, keyOf, type Page, type Store } from '../store/store.ts'
 import {
   type AcceptedRow,
   type AcceptOptions,
@@ -733,16 +733,15 @@ export class RunningRuntime implements Runtime {
     for (const { key, row } of commit.changes)
       if (row === null) this.#measures.forget(key)
       else if (this.#types.has(row.kind)) {
-        this.#abortOlder(row as unknown as ResourceRow)
-        this.#waits.see(row as unknown as ResourceRow)
+        this.#abortOlder(key, row as unknown as ResourceRow)
+        this.#waits.see(key, row as unknown as ResourceRow)
       } else if (row.kind === 'beat') this.#measures.beat(row.id)
       else if (row.kind === 'service') this.#tellLife(key, row as unknown as ServiceRow)
-    tellChanges(commit, (event) => this.#tell(event))
+    if (this.#listeners.size > 0) tellChanges(commit, (event) => this.#tell(event))
   }
 
   /** A cancel, a force operation or a cleanup of another process ends the calls of this one as well (rule R13). */
-  #abortOlder(row: ResourceRow): void {
-    const key = keyOf(row)
+  #abortOlder(key: Key, row: ResourceRow): void {
     if (!this.#calls.has(key)) return
     this.#calls.abortUpTo(key, row.fence - 1, new Aborted('superseded', 'its claim is over'))
     if (row.operation?.cancel_requested_at != null)

@@ -71,8 +71,7 @@ export class Waits {
   }
 
   /** A durable change of a resource. */
-  see(row: ResourceRow): void {
-    const key = keyOf(row)
+  see(key: Key, row: ResourceRow): void {
     const waits = this.#byKey.get(key)
     if (waits === undefined) return
     for (const wait of waits) {
@@ -104,7 +103,7 @@ export class Waits {
     if (row === undefined) return
     if (request?.settled != null) return this.#end(key, wait, request.settled.error, row)
     if (wait.isEndedIn(row)) this.#tellAgain(store(), key, wait.since)
-    this.see(row)
+    this.see(key, row)
   }
 
   #end(key: Key, wait: Wait, error: RowError | null, row: ResourceRow): void {
@@ -119,7 +118,7 @@ export class Waits {
     try {
       const stop = store.watch(since, ({ changes }) => {
         for (const change of changes)
-          if (change.key === key && change.row !== null) this.see(change.row as unknown as ResourceRow)
+          if (change.key === key && change.row !== null) this.see(key, change.row as unknown as ResourceRow)
       })
       stop()
     } catch {

@@ -21,11 +21,13 @@ export function plan(expect: readonly Expectation[], changes: readonly Change[])
   const planned: Planned[] = []
   for (const change of changes) {
     const key = 'put' in change ? keyOf(change.put) : change.remove
-    const version = expect.find((expectation) => expectation.key === key)?.version
-    if (version === undefined) throw new TypeError(`${key} is changed but not expected`)
-    if (planned.some((other) => other.key === key))
+    const expected = expect.find((expectation) => expectation.key === key)
+    if (expected === undefined) throw new TypeError(`${key} is changed but not expected`)
+    if (planned.length > 0 && planned.some((other) => other.key === key))
       throw new TypeError(`${key} is changed twice in one transaction`)
-    planned.push('put' in change ? planPut(key, version, change.put) : planRemoval(key, version))
+    // The expectation's text has been looked up with before, so its hash is known.
+    const { key: known, version } = expected
+    planned.push('put' in change ? planPut(known, version, change.put) : planRemoval(known, version))
   }
   return planned
 }
