@@ -115,7 +115,7 @@ async function runClients(url: string, seed: number): Promise<Told> {
       else if (dice < 0.92 && ids.backup.length > 0)
         await ask(`/resources/backup/${pick(ids.backup)}/restore`, { volume_id: v.split('/')[3] })
       else if (dice < 0.94) await ask(`${v}/force_delete`, { cascade: true })
-      else if (dice < 0.96) await ask(`${v}/reset_status`, { status: 'available' })
+      else if (dice < 0.96) await ask(`${v}/reset_status`, { status: 'error' })
       else if (dice < 0.98) await ask(`${v}/cancel`, {})
       else if (ids.snapshot.length > 0) await ask(`${v}/revert`, { snapshot_id: pick(ids.snapshot) })
     }
