@@ -5,7 +5,10 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { Round } from './contestant.ts'
+import { openContestant } from './contestants.ts'
 import { rowsOf } from './floor.ts'
+import { load } from './load.ts'
 import { partOf, partsOf } from './profile.ts'
 import { figure, percentile, spreadOf, spreadText, tableText } from './spread.ts'
 import { throughput } from './throughput.ts'
@@ -19,7 +22,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 test('the floor writes the rows that the runtime writes for one operation', async () => {
   const own = join(folder, 'rows')
-  const runtime = await openRuntime(own, 1, 1)
+  const runtime = await openRuntime(own, { nodes: 1, working: 1 })
   await createOnce(runtime)
   await runtime.stop()
   const journal = (await readdir(own)).filter((name) => name.endsWith('.jsonl')).sort()
@@ -47,16 +50,27 @@ function fieldsOf(row: object): string[] {
 }
 
 test('a round of the runtime beside its floor has every figure', async () => {
-  const rounds: string[] = []
-  const [found] = await throughput(folder, [4], { rounds: 1, duration_ms: 30 }, (line) => rounds.push(line))
-  const { in_flight, ...figures } = found!
-  expect(in_flight).toBe(4)
-  for (const [name, { median, least, most }] of Object.entries(figures)) {
-    expect(median, name).toBeGreaterThan(0)
-    expect(least <= median && median <= most, name).toBe(true)
+  const said: string[] = []
+  const here = async ({ name, place, working, timing }: Round) => {
+    const opened = await openContestant(name, place, working)
+    return load(timing, opened).finally(() => opened.close())
   }
-  expect(rounds).toEqual(['round 1 of 1: 4 in flight'])
-  expect((await readdir(folder)).filter((name) => /^(?:whole|floor)/.test(name))).toEqual([])
+  const shape = { in_flight: 4, callers: 2, bulk: 3 }
+  const rounds = { rounds: 1, duration_ms: 30 }
+  const say = (line: string) => said.push(line)
+  const [level] = await throughput(['floor', 'rekindle'], { folder }, [shape], rounds, here, say)
+  expect(level).toMatchObject({ in_flight: 4, outstanding: 6 })
+  expect(level!.contestants.map(({ name }) => name)).toEqual(['floor', 'rekindle'])
+  for (const { name: of, server_cpu_ms, ...figures } of level!.contestants) {
+    expect(server_cpu_ms.median).toBe(0)
+    for (const [name, { median, least, most }] of Object.entries(figures)) {
+      expect(median, `${of} ${name}`).toBeGreaterThan(0)
+      expect(least <= median && median <= most, `${of} ${name}`).toBe(true)
+    }
+  }
+  expect(level!.contestants[1]!.rekindle_over.median).toBe(1)
+  expect(said).toEqual(['round 1 of 1: 4 in flight, 6 outstanding'])
+  expect((await readdir(folder)).filter((name) => /^(?:rekindle|floor)/.test(name))).toEqual([])
 })
 
 test('a profile is grouped by file and function, idle time left out, and its parts add up', () => {

@@ -6,7 +6,7 @@ import * as fs from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ResourceRow } from '../../machines/row.ts'
-import { type Loaded, load, type Timing } from './load.ts'
+import type { Opened } from './load.ts'
 
 const at = 1_700_000_000_000
 
@@ -90,7 +90,6 @@ class GroupLog {
   #isFlushing = false
   #size = 0
   #room = 0
-  flushes = 0
 
   constructor(path: string) {
     this.#descriptor = fs.openSync(path, 'w')
@@ -120,7 +119,6 @@ class GroupLog {
         } else await written(this.#descriptor, bytes, this.#size)
         await synced(this.#descriptor)
         this.#size = end
-        this.flushes++
         for (const { resolve } of batch) resolve()
       } catch (cause) {
         for (const { reject } of batch) reject(cause)
@@ -134,20 +132,21 @@ class GroupLog {
   }
 }
 
-/** The floor with so many in flight. The folder is left as it was. */
-export async function floor(folder: string, timing: Timing): Promise<Loaded & { readonly flushes: number }> {
-  const path = join(folder, 'floor.log')
+/** The floor with a log in a file of that folder, which goes when it is closed. */
+export async function openFloor(folder: string): Promise<Opened> {
+  const path = join(folder, `floor-${process.pid}.log`)
   const log = new GroupLog(path)
-  try {
-    let number = 0
-    const loaded = await load(timing, async () => {
-      const [accepted, claimed, finished] = rowsOf(number++)
-      await log.append(`${JSON.stringify(accepted)}\n${JSON.stringify(claimed)}\n`)
-      await log.append(`${JSON.stringify(finished)}\n`)
-    })
-    return { ...loaded, flushes: log.flushes }
-  } finally {
-    log.close()
-    await rm(path)
+  let number = 0
+  const one = async () => {
+    const [accepted, claimed, finished] = rowsOf(number++)
+    await log.append(`${JSON.stringify(accepted)}\n${JSON.stringify(claimed)}\n`)
+    await log.append(`${JSON.stringify(finished)}\n`)
+  }
+  return {
+    do: async (count) => void (await Promise.all(Array.from({ length: count }, one))),
+    async close() {
+      log.close()
+      await rm(path)
+    },
   }
 }

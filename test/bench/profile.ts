@@ -72,7 +72,7 @@ export function partOf({ functionName, url }: Pick<Frame, 'functionName' | 'url'
 
 /** Runs the load under the profiler. The folder gets a store of its own. */
 export async function profile(folder: string, timing: Timing): Promise<Profile> {
-  const runtime = await openRuntime(join(folder, 'profile'), timing.in_flight)
+  const runtime = await openRuntime(join(folder, 'profile'), { nodes: 1, working: timing.in_flight })
   const session = new Session()
   session.connect()
   const post = <T>(method: string, parameters?: object) =>
@@ -82,13 +82,13 @@ export async function profile(folder: string, timing: Timing): Promise<Profile> 
       ),
     )
   try {
-    const once = () => createOnce(runtime)
+    const asked = { do: () => createOnce(runtime) }
     // The warm-up is a load of its own, so that the profile has none of it.
-    await load({ ...timing, duration_ms: timing.warm_up_ms, warm_up_ms: 0 }, once)
+    await load({ ...timing, duration_ms: timing.warm_up_ms, warm_up_ms: 0 }, asked)
     await post('Profiler.enable')
     await post('Profiler.setSamplingInterval', { interval: 250 })
     await post('Profiler.start')
-    const loaded = await load({ ...timing, warm_up_ms: 0 }, once)
+    const loaded = await load({ ...timing, warm_up_ms: 0 }, asked)
     const { profile } = await post<Profiler.StopReturnType>('Profiler.stop')
     return {
       in_flight: timing.in_flight,

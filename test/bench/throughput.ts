@@ -1,36 +1,33 @@
-// Operations a second beside the floor of the same disk. Rounds of the two take turns, so that a slow spell of
-// the machine meets both; each ratio is of one round.
+// Operations a second of rekindle beside its floor and its peers. Rounds take turns, so that a slow spell of the
+// machine meets all; each ratio is of one round. Two shapes: callers that each wait for their operation's end
+// before they ask again (in flight), and bulks that keep a thousand waiting while so many are worked on, which
+// is what the peers' own benchmarks do.
 
-import { mkdtemp, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { floor } from './floor.ts'
-import { type Loaded, load, type Timing } from './load.ts'
+import { type ChildProcess, fork } from 'node:child_process'
+import type { Round } from './contestant.ts'
+import type { ContestantName, Place } from './contestants.ts'
+import type { Loaded, Timing } from './load.ts'
 import { type Spread, spreadOf } from './spread.ts'
-import { createOnce, openRuntime } from './whole.ts'
 
-export interface Throughput {
-  readonly in_flight: number
-  readonly floor_per_s: Spread
-  readonly floor_cpu_ms: Spread
+export interface Figures {
+  readonly name: ContestantName
   readonly per_s: Spread
-  readonly of_floor: Spread
-  readonly cpu_ms: Spread
   readonly p50_ms: Spread
   readonly p99_ms: Spread
+  readonly cpu_ms: Spread
+  readonly server_cpu_ms: Spread
   readonly longest_stall_ms: Spread
-  readonly rss_mb: Spread
+  readonly peak_rss_mb: Spread
+  /** Rekindle's operations a second over this one's, round by round. */
+  readonly rekindle_over: Spread
 }
 
-/** One round of the whole runtime in a store of its own. */
-export async function whole(folder: string, timing: Timing): Promise<Loaded> {
-  const own = await mkdtemp(join(folder, 'whole-'))
-  const runtime = await openRuntime(own, timing.in_flight)
-  try {
-    return await load(timing, () => createOnce(runtime))
-  } finally {
-    await runtime.stop()
-    await rm(own, { recursive: true, force: true })
-  }
+export interface Level {
+  /** Operations that are worked on at once. */
+  readonly in_flight: number
+  /** Operations that were accepted and not ended, at any time. */
+  readonly outstanding: number
+  readonly contestants: readonly Figures[]
 }
 
 export interface Rounds {
@@ -38,36 +35,90 @@ export interface Rounds {
   readonly duration_ms: number
 }
 
+/** What is measured at a level: how many are worked on, and how they are asked for. */
+export interface Shape {
+  readonly in_flight: number
+  /** Callers that each ask for a bulk; as many callers as in flight, one each, unless said. */
+  readonly callers?: number
+  readonly bulk?: number
+}
+
+export type RunRound = (round: Round) => Promise<Loaded>
+
 export async function throughput(
-  folder: string,
-  levels: readonly number[],
+  names: readonly ContestantName[],
+  place: Place,
+  shapes: readonly Shape[],
   { rounds, duration_ms }: Rounds,
+  run: RunRound,
   say: (line: string) => void,
-): Promise<Throughput[]> {
-  const floors = new Map<number, Loaded[]>(levels.map((level) => [level, []]))
-  const wholes = new Map<number, Loaded[]>(levels.map((level) => [level, []]))
+): Promise<Level[]> {
+  const found = shapes.map(() => new Map<ContestantName, Loaded[]>(names.map((name) => [name, []])))
   for (let round = 1; round <= rounds; round++)
-    for (const in_flight of levels) {
-      const timing = { in_flight, duration_ms, warm_up_ms: duration_ms / 2 }
-      floors.get(in_flight)!.push(await floor(folder, timing))
-      wholes.get(in_flight)!.push(await whole(folder, timing))
-      say(`round ${round} of ${rounds}: ${in_flight} in flight`)
+    for (const [i, { in_flight, callers = in_flight, bulk = 1 }] of shapes.entries()) {
+      const timing: Timing = { in_flight: callers, bulk, duration_ms, warm_up_ms: duration_ms / 2 }
+      for (const name of names)
+        found[i]!.get(name)!.push(await run({ name, place, working: in_flight, timing }))
+      const waiting = bulk === 1 ? '' : `, ${callers * bulk} outstanding`
+      say(`round ${round} of ${rounds}: ${in_flight} in flight${waiting}`)
     }
-  return levels.map((in_flight) => {
-    const below = floors.get(in_flight)!
-    const runs = wholes.get(in_flight)!
-    const of = (field: keyof Loaded) => spreadOf(runs.map((run) => run[field]))
-    return {
-      in_flight,
-      floor_per_s: spreadOf(below.map(({ per_s }) => per_s)),
-      floor_cpu_ms: spreadOf(below.map(({ cpu_ms }) => cpu_ms)),
-      per_s: of('per_s'),
-      of_floor: spreadOf(runs.map(({ per_s }, i) => per_s / below[i]!.per_s)),
-      cpu_ms: of('cpu_ms'),
-      p50_ms: of('p50_ms'),
-      p99_ms: of('p99_ms'),
-      longest_stall_ms: of('longest_stall_ms'),
-      rss_mb: of('rss_mb'),
-    }
-  })
+  return shapes.map(({ in_flight, callers = in_flight, bulk = 1 }, i) => ({
+    in_flight,
+    outstanding: callers * bulk,
+    contestants: names.map((name) => figuresOf(name, found[i]!.get(name)!, found[i]!.get('rekindle')!)),
+  }))
+}
+
+function figuresOf(name: ContestantName, runs: readonly Loaded[], ours: readonly Loaded[]): Figures {
+  const of = (field: keyof Loaded) => spreadOf(runs.map((run) => run[field]))
+  return {
+    name,
+    per_s: of('per_s'),
+    p50_ms: of('p50_ms'),
+    p99_ms: of('p99_ms'),
+    cpu_ms: of('cpu_ms'),
+    server_cpu_ms: of('server_cpu_ms'),
+    longest_stall_ms: of('longest_stall_ms'),
+    peak_rss_mb: of('peak_rss_mb'),
+    rekindle_over: spreadOf(runs.map(({ per_s }, i) => ours[i]!.per_s / per_s)),
+  }
+}
+
+/** Runs each contestant in a process of its own, which lives until `end`. */
+export class Processes {
+  readonly #children = new Map<ContestantName, ChildProcess>()
+
+  readonly run: RunRound = (round) => {
+    const child = this.#children.get(round.name) ?? fork(new URL('contestant.js', import.meta.url))
+    this.#children.set(round.name, child)
+    const { warm_up_ms, duration_ms } = round.timing
+    return new Promise((resolve, reject) => {
+      const over = (deed: () => void) => {
+        clearTimeout(limit)
+        child.removeAllListeners()
+        deed()
+      }
+      const fail = (what: string) => over(() => reject(new Error(`${round.name}: ${what}`)))
+      const limit = setTimeout(
+        () => {
+          child.kill('SIGKILL')
+          this.#children.delete(round.name)
+          fail('its round did not end')
+        },
+        10 * (warm_up_ms + duration_ms) + 30_000,
+      )
+      child.once('error', (error) => fail(error.message))
+      child.once('exit', (code, signal) => fail(`its process ended with ${code ?? signal}`))
+      child.once('message', (answer: { loaded: Loaded } | { error: string }) => {
+        if ('error' in answer) fail(answer.error)
+        else over(() => resolve(answer.loaded))
+      })
+      child.send(round)
+    })
+  }
+
+  end(): void {
+    for (const child of this.#children.values()) child.disconnect()
+    this.#children.clear()
+  }
 }

@@ -6,8 +6,14 @@ import { noopDriver } from '../../runtime/drivers/noop.ts'
 import { createRuntime } from '../../runtime/runtime.ts'
 import { jsonStore } from '../../store/index.ts'
 
-/** Opens a runtime of one cluster with so many nodes of no-op drivers over a store in that folder. */
-export function openRuntime(folder: string, in_flight: number, nodes = 3) {
+/** How many nodes of one cluster there are, and how many operations each works on at once. */
+export interface Size {
+  readonly nodes: number
+  readonly working: number
+}
+
+/** Opens a runtime of one cluster with no-op drivers over a store in that folder. */
+export function openRuntime(folder: string, { nodes, working }: Size) {
   return createRuntime({
     store: jsonStore(folder),
     resources: [volume],
@@ -17,8 +23,7 @@ export function openRuntime(folder: string, in_flight: number, nodes = 3) {
       host: `h${i + 1}`,
       driver: noopDriver(),
     })),
-    // Nobody waits for a place: what is in flight is all there is.
-    settings: { concurrency: Math.max(256, in_flight) },
+    settings: { concurrency: working },
   })
 }
 
