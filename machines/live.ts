@@ -12,7 +12,14 @@ type Run = Parameters<Parameters<Transition>[2]['actionExecutor']>[0]
 /** The chart with what its commands do. An event that it refuses changes nothing. */
 export function live(chart: AnyStateMachine, commands: object): AnyStateMachine {
   const steps = compiled(chart)
-  const machine = chart.provide({ actions: commands as never }) as AnyStateMachine
+  // As `provide` gives it, without laying out all states anew for each actor, which costs a millisecond or two.
+  const machine = Object.create(chart) as {
+    -readonly [field in keyof AnyStateMachine]: AnyStateMachine[field]
+  }
+  machine.implementations = {
+    ...chart.implementations,
+    actions: { ...chart.implementations.actions, ...commands },
+  }
   const blanks = new Map<string, AnyMachineSnapshot>()
   const blankAt = (path: string, context: object): AnyMachineSnapshot => {
     let blank = blanks.get(path)
@@ -24,14 +31,16 @@ export function live(chart: AnyStateMachine, commands: object): AnyStateMachine 
     }
     return blank
   }
-  const ofXState: Transition = machine.transition.bind(machine)
+  // xstate binds these to the machine that it made.
+  const { getInitialSnapshot, transition: ofXState } = Object.getPrototypeOf(chart) as AnyStateMachine
+  machine.getInitialSnapshot = getInitialSnapshot.bind(machine)
   const transition = (
     snapshot: AnyMachineSnapshot,
     event: AnyEventObject,
     scope: Parameters<Transition>[2],
   ) => {
     // The start and the end of an actor.
-    if (event.type.startsWith('xstate.')) return ofXState(snapshot, event, scope)
+    if (event.type.startsWith('xstate.')) return ofXState.call(machine, snapshot, event, scope)
     const { self, system } = scope
     const path = pathOf(snapshot.value)
     const taken = steps.take(path, snapshot.context, event, (type, params, context) => {

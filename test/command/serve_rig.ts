@@ -43,6 +43,8 @@ export async function served(data: string, ...args: string[]): Promise<Served> {
       for (;;) {
         const row = (await (await fetch(`${url}/resources/volume/${id}`)).json()) as ResourceRow
         if (isSo(row)) return row
+        // Asked without a pause, the door has no time for the work.
+        await new Promise((resolve) => setTimeout(resolve, 20))
       }
     },
   }

@@ -73,7 +73,7 @@ describe.skipIf(chromiumPath === null)(`the live page${skipped}`, () => {
   })
 
   test('a node that is killed half-way is seen down, and its work put right', async () => {
-    here = await served({ work_ms: 1_500 })
+    here = await served({ work_ms: 60_000 })
     const made = await here.runtime.volume.create({ name: 'half', size: 1 })
     if (!made.ok) throw new Error(made.message)
     const page = await opened(browser, `${here.url}/`, complaints)
