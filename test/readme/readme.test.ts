@@ -1,7 +1,7 @@
 // The README says what the code does: what is made from the code is as the code is now, and what it names
 // is there. `UPDATE_README=1 npx vitest run test/readme` writes the generated parts anew.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { backup, snapshot, volume } from '../../machines/index.ts'
@@ -36,6 +36,16 @@ describe('what the README names', () => {
     const fields = ['TableShape', 'Versioned', 'OperationShape', 'HeldShape'].flatMap(fieldsOf)
     expect(fields.length).toBeGreaterThan(15)
     expect(fields.filter((field) => !readme.includes(`| \`${field}\``))).toEqual([])
+  })
+
+  test('every folder of tests is told', () => {
+    const section = readme.slice(readme.indexOf('\n## Tests'), readme.indexOf('\n## Decisions'))
+    const folders = readdirSync(join(root, 'test'), { withFileTypes: true }).filter((one) =>
+      one.isDirectory(),
+    )
+    expect(folders.map(({ name }) => name).filter((name) => !section.includes(`\`test/${name}\``))).toEqual(
+      [],
+    )
   })
 
   test('every exit code is listed', () => {
